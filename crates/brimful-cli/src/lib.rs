@@ -1,0 +1,1 @@
+//! The command brimful: one file per subcommand.

@@ -1,0 +1,7 @@
+//! The command `brimful`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::SUCCESS
+}

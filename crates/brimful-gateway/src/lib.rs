@@ -1,0 +1,1 @@
+//! HTTP servers as a library: the shell of the mock provider.

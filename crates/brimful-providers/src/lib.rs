@@ -1,0 +1,1 @@
+//! What LLM providers say and mean: dialects, usage, headers, error classes, token estimates. Bytes in, values out.

@@ -1,0 +1,1 @@
+//! Sans-IO fake provider: limits, latency and faults, all seeded.

@@ -1,0 +1,1 @@
+//! Asynchronous library around the engine: driver, HTTP transport, sources, journal, outputs.
