@@ -1,1 +1,7 @@
-//! Asynchronous library around the engine: driver, HTTP transport, sources, journal, outputs.
+//! The asynchronous library around the engine: driver, HTTP transport, sources, journal, outputs.
+
+pub mod fingerprint;
+pub mod journal;
+pub mod output;
+pub mod request;
+pub mod source;

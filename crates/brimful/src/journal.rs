@@ -1,0 +1,1 @@
+//! The journal: every answer once, whatever kills the run.

@@ -1,0 +1,1 @@
+//! Answers out: rows with their own columns, streamed or assembled.
