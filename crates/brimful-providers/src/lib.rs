@@ -1,1 +1,8 @@
-//! What LLM providers say and mean: dialects, usage, headers, error classes, token estimates. Bytes in, values out.
+//! What LLM providers say and mean: bytes in, values out.
+//!
+//! No sockets and no clock: where a header holds an absolute instant, the caller passes the wall
+//! clock's reading.
+
+pub mod dialect;
+pub mod duration;
+pub mod reply;

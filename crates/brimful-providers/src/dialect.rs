@@ -1,0 +1,1 @@
+//! The OpenAI dialect, outgoing: endpoints, bodies, and what a request will cost.

@@ -1,0 +1,1 @@
+//! Durations and instants as providers write them in headers and messages.

@@ -1,0 +1,1 @@
+//! The OpenAI dialect, incoming: one reply, parsed and classified, body before status.
