@@ -3,9 +3,10 @@
 //! Every rule is a function from what was read to problems, so that its test is a failing example.
 
 use std::fmt;
+use std::fs;
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use self::source::Source;
 
@@ -55,7 +56,8 @@ impl fmt::Display for Problem {
 pub(crate) fn run(root: &Path) -> Result<()> {
     let packages = workspace::load(root)?;
     let files = files::list(root)?;
-    let mut problems = layers::check(&packages);
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).context("read Cargo.toml")?;
+    let mut problems = layers::check(&manifest, &packages);
     let mut sources = Vec::new();
     for path in files.iter().filter(|path| path.ends_with(".rs")) {
         match Source::read(root, path)? {

@@ -69,8 +69,12 @@ const BARE: &[(&str, &[&str])] = &[("fastrand", &["alloc"]), ("jiff", &["alloc",
 /// The one crate that needs unsafe code, for the macros of its Python binding.
 const MAY_ALLOW_UNSAFE: &str = "brimful-python";
 
-pub(super) fn check(packages: &[Package]) -> Vec<Problem> {
+pub(super) fn check(root_manifest: &str, packages: &[Package]) -> Vec<Problem> {
     let mut problems = Vec::new();
+    if unsafe_code(root_manifest).as_deref() != Some("forbid") {
+        let what = "needs `unsafe_code = \"forbid\"` under [workspace.lints.rust]";
+        problems.push(Problem::new("Cargo.toml", 0, what));
+    }
     for package in packages {
         edges(packages, package, &mut problems);
         sans_io(packages, package, &mut problems);
@@ -149,6 +153,13 @@ fn lints(package: &Package, problems: &mut Vec<Problem>) {
     }
 }
 
+/// The level of the lint that every crate inherits.
+fn unsafe_code(root_manifest: &str) -> Option<String> {
+    let manifest = root_manifest.parse::<Table>().ok()?;
+    let lints = manifest.get("workspace")?.get("lints")?.get("rust")?;
+    Some(lints.get("unsafe_code")?.as_str()?.to_owned())
+}
+
 fn is_member(packages: &[Package], name: &str) -> bool {
     packages.iter().any(|package| package.name == name)
 }
@@ -171,8 +182,10 @@ mod tests {
         }
     }
 
+    const ROOT: &str = "[workspace.lints.rust]\nunsafe_code = \"forbid\"";
+
     fn complaints(packages: &[Package]) -> Vec<String> {
-        check(packages)
+        check(ROOT, packages)
             .into_iter()
             .map(|problem| problem.to_string())
             .collect()
@@ -244,6 +257,17 @@ mod tests {
             found[1].contains("the feature `std` of `fastrand`"),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_workspace_that_does_not_forbid_unsafe_code_is_found() {
+        for root in [
+            "",
+            "[workspace.lints.rust]\nunsafe_code = \"deny\"",
+            "not = toml = at all",
+        ] {
+            assert_eq!(check(root, &[]).len(), 1, "{root}");
+        }
     }
 
     #[test]
