@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use brimful_core::{AttemptResult, Class, Failure, Scope, Usage};
 use brimful_providers::reply::{Outcome, read_reply};
-use brimful_providers::strip_control;
+use brimful_providers::text::strip_control;
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
 

@@ -14,7 +14,8 @@ use tokio::task::AbortHandle;
 
 use crate::attempt::{self, AttemptEnd, Report, Shared};
 use crate::clock::Clock;
-use crate::outputs::{AttemptRecord, DeadLetter, Outputs, WriteError};
+use crate::outputs::{DeadLetter, Outputs, WriteError};
+use crate::trace::AttemptRecord;
 use crate::progress::{LimitProgress, Progress};
 use crate::report::Tally;
 use crate::request::{BadRow, Item, Request};
@@ -49,6 +50,7 @@ pub(crate) struct DriverOptions {
     pub(crate) default_output_tokens: u64,
     pub(crate) price: Option<crate::report::Price>,
     pub(crate) spending_cap_usd: Option<f64>,
+    pub(crate) deadline: Option<Duration>,
     pub(crate) clock: Clock,
 }
 
@@ -68,6 +70,8 @@ pub enum EndCause {
     Source(String),
     /// The spending cap was reached.
     SpendingCap,
+    /// The deadline was reached.
+    Deadline,
 }
 
 /// How a run ended.
@@ -184,13 +188,16 @@ impl<'a> Driver<'a> {
         let wake = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(wake);
         let mut wake_at = None;
+        let deadline = self.options.deadline;
+        let deadline_over = tokio::time::sleep(deadline.unwrap_or_default());
+        tokio::pin!(deadline_over);
         while source_open || self.in_use() > 0 {
-            let deadline = self.engine.poll_timeout();
-            if deadline != wake_at {
-                if let Some(at) = deadline {
+            let next = self.engine.poll_timeout();
+            if next != wake_at {
+                if let Some(at) = next {
                     wake.as_mut().reset(self.options.clock.instant(at).into());
                 }
-                wake_at = deadline;
+                wake_at = next;
             }
             let hungry = source_open && self.hungry();
             tokio::select! {
@@ -218,6 +225,9 @@ impl<'a> Driver<'a> {
                     Some(Incoming::Broken(message)) => self.stop_for(EndCause::Source(message)),
                     None => source_open = false,
                 },
+                () = &mut deadline_over, if deadline.is_some() && !self.stopping() => {
+                    self.stop_for(EndCause::Deadline);
+                }
                 _ = publish.tick() => {
                     progress.send_replace(self.progress());
                 }

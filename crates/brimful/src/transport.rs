@@ -59,6 +59,15 @@ pub enum SendError {
 }
 
 impl Transport {
+    /// What the simulator counted, when it is the provider.
+    #[must_use]
+    pub fn mock_stats(&self) -> Option<serde_json::Value> {
+        match self {
+            Self::Http(_) => None,
+            Self::Mock(mock) => serde_json::to_value(mock.stats()).ok(),
+        }
+    }
+
     /// Sends one attempt and waits for the whole answer.
     pub async fn send(&self, request: &Outgoing) -> Result<Response, SendError> {
         match self {
