@@ -62,7 +62,7 @@ pub struct ReplyFailure {
     /// For the engine.
     pub failure: Failure,
     /// For reports: the provider's own code, or `http_500`, `not_json`, `not_an_object`,
-    /// `event_stream`, `request_too_large`.
+    /// `event_stream`, `request_too_large`, `unnamed_error`.
     pub code: String,
     /// For humans: one line, no control characters, at most 500 characters. It may quote the
     /// request and, from careless servers, the key.
@@ -217,15 +217,20 @@ impl Raw<'_> {
             .or_else(|| error.words.first())
             .map(String::as_str);
         let code = strip_control(code.unwrap_or_default(), CODE_CHARS_MAX);
-        if code.is_empty() {
-            format!("http_{status}")
-        } else {
-            code
+        match code.as_str() {
+            "" if is_success(status) => "unnamed_error".to_owned(),
+            "" => format!("http_{status}"),
+            _ => code,
         }
     }
 
     fn message(&self, error: &ErrorBody) -> String {
-        let message = strip_control(&error.message, MESSAGE_CHARS_MAX);
+        let message = match &error.quoted {
+            Some(quoted) => {
+                strip_control(&format!("{}: {quoted}", error.message), MESSAGE_CHARS_MAX)
+            }
+            None => strip_control(&error.message, MESSAGE_CHARS_MAX),
+        };
         if !message.is_empty() {
             return message;
         }
@@ -244,8 +249,8 @@ impl Raw<'_> {
         let location = location.split(['?', '#']).next()?;
         let authority = location.split_once("//").map_or(location, |(_, rest)| rest);
         let host_end = authority.find(['/', '\\']).unwrap_or(authority.len());
-        // Keeping less than the scheme would need a copy; a user in front of the host is rare.
-        Some(if authority[..host_end].contains('@') {
+        let has_user = authority[..host_end].contains('@');
+        Some(if has_user {
             "a URL with a user in it"
         } else {
             location
@@ -257,11 +262,13 @@ impl Raw<'_> {
         let head = &self.body[..self.body.len().min(EXCERPT_BYTES_MAX)];
         let head = String::from_utf8_lossy(head);
         let text = head.trim();
-        if text.is_empty() {
-            return "the body is empty".to_owned();
-        }
         if !text.starts_with('<') {
-            return strip_control(text, MESSAGE_CHARS_MAX);
+            let line = strip_control(text, MESSAGE_CHARS_MAX);
+            return if line.is_empty() {
+                "the body holds no text".to_owned()
+            } else {
+                line
+            };
         }
         let lower = text.to_ascii_lowercase();
         let title = lower

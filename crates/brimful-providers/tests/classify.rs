@@ -96,7 +96,7 @@ fn openai() {
             r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
             Exhausted, Upstream, "insufficient_quota", None),
         Case("balance", 429, &[], r#"{"error":{"message":"No credit left.","type":"insufficient_quota","param":null,"code":"credit_balance_exhausted"}}"#,
-            Exhausted, Upstream, "insufficient_quota", None),
+            Exhausted, Upstream, "credit_balance_exhausted", None),
         Case("organization's spend limit", 429, &[], r#"{"error":{"message":"m","type":null,"code":"organization_spend_limit_exceeded"}}"#,
             Exhausted, Upstream, "organization_spend_limit_exceeded", None),
         Case("project's spend limit", 429, &[], r#"{"error":{"message":"m","type":"insufficient_quota","code":"project_spend_limit_exceeded"}}"#,
@@ -341,6 +341,7 @@ fn bodies_that_are_not_json() {
         Case("Cloudflare", 520, &[], "<html></html>", Transient, Request, "http_520", None),
         Case("nginx", 502, &[], "<html><head><TITLE>502 Bad Gateway</TITLE></head></html>", Transient, Request, "http_502", None),
         Case("nginx, size", 413, &[], "<html>", Fatal, Request, "http_413", None),
+        Case("control characters", 300, &[], "\0\u{1b}[2J", Fatal, Request, "http_300", None),
         Case("empty", 500, &[], "", Transient, Request, "http_500", None),
         Case("no success, no error", 100, &[], "", Transient, Request, "http_100", None),
         Case("portal", 200, &[("content-type", "text/html")], "<html><title>Log in</title>", Invalid, Request, "not_json", None),
@@ -406,6 +407,28 @@ fn an_error_without_a_shape_is_still_no_answer() {
 }
 
 #[test]
+fn an_error_under_200_without_a_code_gets_one() {
+    assert_eq!(
+        failure(200, &[], r#"{"type":"error"}"#).code,
+        "unnamed_error"
+    );
+}
+
+#[test]
+fn what_openrouter_quotes_is_shown_and_decides_nothing() {
+    let got = failure(
+        429,
+        &[],
+        r#"{"error":{"code":429,"message":"Provider returned error","metadata":{"raw":"1000 requests per day"}}}"#,
+    );
+    assert_eq!(got.failure.class, Throttled);
+    assert_eq!(
+        got.message,
+        "Provider returned error: 1000 requests per day"
+    );
+}
+
+#[test]
 fn a_huge_error_is_classified_by_its_status() {
     let body = format!(
         r#"{{"error":{{"code":"slow_down","x":[{}0]}}}}"#,
@@ -450,7 +473,7 @@ fn a_redirect_says_where_it_pointed_without_secrets() {
         let got = failure(302, location, "<html>").message;
         assert!(!got.contains("secret"), "{got}");
     }
-    assert_eq!(failure(302, &[], "").message, "the body is empty");
+    assert_eq!(failure(302, &[], "").message, "the body holds no text");
 }
 
 #[test]

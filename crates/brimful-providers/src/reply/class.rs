@@ -227,8 +227,9 @@ fn by_code(error: &ErrorBody) -> Option<Verdict> {
         return Some(known(Class::Exhausted, Scope::Upstream, Some(word)));
     }
     BY_CODE.iter().find_map(|(class, scope, codes)| {
-        let code = codes.iter().find(|code| error.says(code))?;
-        Some(known(*class, *scope, Some(code)))
+        let is_listed = |word: &str| codes.iter().any(|code| code.eq_ignore_ascii_case(word));
+        let word = error.words.iter().find(|word| is_listed(word))?;
+        Some(known(*class, *scope, Some(word)))
     })
 }
 

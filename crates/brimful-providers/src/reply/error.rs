@@ -18,6 +18,9 @@ pub(super) struct ErrorBody {
     pub words: Vec<String>,
     /// For humans, unstripped.
     pub message: String,
+    /// What OpenRouter quotes of the provider behind it. Only shown: that provider's limits are
+    /// not the upstream's.
+    pub quoted: Option<String>,
     /// An HTTP status that the body repeats.
     pub status: Option<u16>,
     /// Google's `RetryInfo`.
@@ -114,18 +117,15 @@ impl ErrorBody {
             .as_str()
             .unwrap_or_default()
             .clone_into(&mut self.message);
-        // OpenRouter says "Provider returned error" and puts the provider's own words here.
-        if let Some(raw) = metadata["raw"].as_str() {
-            self.message = format!("{}: {raw}", self.message);
-        }
+        self.quoted = metadata["raw"].as_str().map(str::to_owned);
         if let Some(headers) = metadata["headers"].as_object() {
             self.reset = headers
                 .iter()
                 .find(|(name, _)| name.eq_ignore_ascii_case("x-ratelimit-reset"))
-                .and_then(|(_, value)| {
+                .map(|(_, value)| {
                     value
                         .as_str()
-                        .map_or_else(|| Some(value.to_string()), |s| Some(s.to_owned()))
+                        .map_or_else(|| value.to_string(), str::to_owned)
                 });
         }
     }
