@@ -94,6 +94,10 @@ impl Failure {
     /// A failure of one request without a wait.
     #[must_use]
     pub const fn new(class: Class) -> Self {
-        Self { class, scope: Scope::Request, retry_after: None }
+        Self {
+            class,
+            scope: Scope::Request,
+            retry_after: None,
+        }
     }
 }

@@ -70,6 +70,11 @@ impl fmt::Debug for Timestamp {
         if *self == Self::NEVER {
             return f.write_str("never");
         }
-        write!(f, "{}.{:09}s", self.0 / 1_000_000_000, self.0 % 1_000_000_000)
+        write!(
+            f,
+            "{}.{:09}s",
+            self.0 / 1_000_000_000,
+            self.0 % 1_000_000_000
+        )
     }
 }

@@ -1,0 +1,311 @@
+//! One rule of a provider: so much of a kind in a window, enforced in a certain shape.
+//!
+//! Each shape lives in a file of its own. All levels are integers: a level is kept in units of
+//! `1 / (window in ns × 1000)` of what it counts, so that a nanosecond adds a whole number.
+
+mod concurrency;
+mod pace;
+mod paced;
+mod token_bucket;
+mod window;
+
+use std::time::Duration;
+
+use crate::charge::Charge;
+use crate::time::Timestamp;
+
+use concurrency::Concurrency;
+use paced::Paced;
+use token_bucket::TokenBucket;
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LimitKind {
+    /// Requests started.
+    Requests,
+    /// Input and output tokens together, by the provider's charge rule.
+    TotalTokens,
+    /// Input tokens.
+    InputTokens,
+    /// Output tokens.
+    OutputTokens,
+    /// Requests in flight; has no window.
+    Concurrency,
+}
+
+impl LimitKind {
+    /// What `charge` takes from a limit of this kind.
+    #[must_use]
+    pub const fn units(self, charge: &Charge) -> u64 {
+        match self {
+            Self::Requests | Self::Concurrency => charge.requests,
+            Self::TotalTokens => charge.total,
+            Self::InputTokens => charge.input,
+            Self::OutputTokens => charge.output,
+        }
+    }
+}
+
+/// How the server enforces a limit, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Unknown: send evenly at 99.1 % of the rate and never more than the amount in any window.
+    Paced,
+    /// A bucket that refills continuously: send at 100 % of the rate.
+    TokenBucket,
+}
+
+/// A limit as the user or a profile declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LimitSpec {
+    /// Short name used in progress and reports, such as `rpm`.
+    pub name: String,
+    /// What is counted.
+    pub kind: LimitKind,
+    /// How much of it is allowed in each window; 1 to 10¹⁵.
+    pub amount: u64,
+    /// The window, 1 ms to 31 days. Ignored for concurrency.
+    pub window: Duration,
+    /// How the server enforces it. Default: [`Shape::Paced`].
+    pub shape: Shape,
+    /// Capacity of the server's bucket, in units of the kind. `None` when it is not known: then
+    /// nothing is sent in bursts. Only for [`Shape::TokenBucket`].
+    pub burst: Option<u64>,
+    /// Variation of the delay between sending and the server's admission that must not lead over
+    /// the limit. Default: 0.5 % of the window for `paced`, 300 ms for a bucket with known burst.
+    pub jitter: Option<Duration>,
+}
+
+impl LimitSpec {
+    /// A limit of `amount` per `window` of unknown shape.
+    #[must_use]
+    pub fn new(name: impl Into<String>, kind: LimitKind, amount: u64, window: Duration) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+            amount,
+            window,
+            shape: Shape::Paced,
+            burst: None,
+            jitter: None,
+        }
+    }
+
+    /// A limit on requests in flight.
+    #[must_use]
+    pub fn concurrency(amount: u64) -> Self {
+        Self::new(
+            "concurrency",
+            LimitKind::Concurrency,
+            amount,
+            Duration::ZERO,
+        )
+    }
+
+    /// The same limit, enforced in `shape`.
+    #[must_use]
+    pub fn shape(mut self, shape: Shape) -> Self {
+        self.shape = shape;
+        self
+    }
+
+    /// The same limit as a bucket that holds `burst` units.
+    #[must_use]
+    pub fn burst(mut self, burst: u64) -> Self {
+        self.shape = Shape::TokenBucket;
+        self.burst = Some(burst);
+        self
+    }
+
+    /// The same limit, safe under this variation of the delay to the server.
+    #[must_use]
+    pub fn jitter(mut self, jitter: Duration) -> Self {
+        self.jitter = Some(jitter);
+        self
+    }
+
+    fn check(&self) -> Result<(), LimitSpecError> {
+        let name = || self.name.clone();
+        if self.amount == 0 || self.amount > AMOUNT_MAX {
+            return Err(LimitSpecError::Amount {
+                name: name(),
+                amount: self.amount,
+            });
+        }
+        if self.kind == LimitKind::Concurrency {
+            return Ok(());
+        }
+        if self.window < WINDOW_MIN || self.window > WINDOW_MAX {
+            return Err(LimitSpecError::Window {
+                name: name(),
+                window: self.window,
+            });
+        }
+        match (self.shape, self.burst) {
+            (Shape::Paced, Some(_)) => Err(LimitSpecError::BurstNeedsBucket { name: name() }),
+            (Shape::TokenBucket, Some(burst)) if burst == 0 || burst > AMOUNT_MAX => {
+                Err(LimitSpecError::Amount {
+                    name: name(),
+                    amount: burst,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+const AMOUNT_MAX: u64 = 1_000_000_000_000_000;
+const WINDOW_MIN: Duration = Duration::from_millis(1);
+const WINDOW_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// Why a limit cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LimitSpecError {
+    /// The amount or burst is out of range.
+    #[error("limit `{name}`: {amount} is not between 1 and {AMOUNT_MAX}")]
+    Amount {
+        /// Name of the limit.
+        name: String,
+        /// The amount that was given.
+        amount: u64,
+    },
+    /// The window is out of range.
+    #[error("limit `{name}`: a window of {window:?} is not between 1 ms and 31 days")]
+    Window {
+        /// Name of the limit.
+        name: String,
+        /// The window that was given.
+        window: Duration,
+    },
+    /// A burst was declared for a shape that sends none.
+    #[error("limit `{name}`: a burst needs the shape `token-bucket`")]
+    BurstNeedsBucket {
+        /// Name of the limit.
+        name: String,
+    },
+}
+
+/// Why a request can never be admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Never {
+    /// Name of the limit that it cannot fit.
+    pub limit: String,
+    /// What the request needs.
+    pub needs: u64,
+    /// The most that the limit ever admits at once.
+    pub most: u64,
+}
+
+impl std::fmt::Display for Never {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { limit, needs, most } = self;
+        write!(
+            f,
+            "needs {needs} of limit `{limit}`, which never admits more than {most}"
+        )
+    }
+}
+
+/// Whether something may start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may start at this moment.
+    Go,
+    /// It may start at exactly this instant and not before, if nothing else starts until then.
+    /// [`Timestamp::NEVER`]: not by the passing of time, but when something in flight ends.
+    WaitUntil(Timestamp),
+    /// It can never start.
+    Never(Never),
+}
+
+/// A limit with its level.
+#[derive(Clone, Debug)]
+pub(crate) struct Limit {
+    pub(crate) spec: LimitSpec,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Paced(Paced),
+    TokenBucket(TokenBucket),
+    Concurrency(Concurrency),
+}
+
+impl Limit {
+    pub(crate) fn new(spec: LimitSpec) -> Result<Self, LimitSpecError> {
+        spec.check()?;
+        let state = match (spec.kind, spec.shape) {
+            (LimitKind::Concurrency, _) => State::Concurrency(Concurrency::new(spec.amount)),
+            (_, Shape::Paced) => State::Paced(Paced::new(&spec)),
+            (_, Shape::TokenBucket) => State::TokenBucket(TokenBucket::new(&spec)),
+        };
+        Ok(Self { spec, state })
+    }
+
+    /// The earliest instant at which `units` may start: `Ok(now)` when they may start now.
+    /// `Err(most)`: they never may, because no more than `most` ever can.
+    #[inline]
+    pub(crate) fn earliest(&self, now: Timestamp, units: u64) -> Result<Timestamp, u64> {
+        if units == 0 {
+            return Ok(now);
+        }
+        match &self.state {
+            State::Paced(limit) => limit.earliest(now, units),
+            State::TokenBucket(limit) => limit.earliest(now, units),
+            State::Concurrency(limit) => limit.earliest(now, units),
+        }
+    }
+
+    /// Takes `units`, which [`Limit::earliest`] has granted for `now`.
+    #[inline]
+    pub(crate) fn take(&mut self, now: Timestamp, units: u64) {
+        if units == 0 {
+            return;
+        }
+        match &mut self.state {
+            State::Paced(limit) => limit.take(now, units),
+            State::TokenBucket(limit) => limit.take(now, units),
+            State::Concurrency(limit) => limit.take(units),
+        }
+    }
+
+    /// Corrects units taken at `taken_at` from `reserved` to `actual`. Concurrency is not touched:
+    /// see [`Limit::release`].
+    pub(crate) fn settle(
+        &mut self,
+        now: Timestamp,
+        taken_at: Timestamp,
+        reserved: u64,
+        actual: u64,
+    ) {
+        if reserved == actual {
+            return;
+        }
+        match &mut self.state {
+            State::Paced(limit) => limit.settle(now, taken_at, reserved, actual),
+            State::TokenBucket(limit) => limit.settle(now, reserved, actual),
+            State::Concurrency(_) => {}
+        }
+    }
+
+    /// An attempt is over: what it held (concurrency) is free again.
+    pub(crate) fn release(&mut self, units: u64) {
+        if let State::Concurrency(limit) = &mut self.state {
+            limit.release(units);
+        }
+    }
+
+    /// The server said that nothing is left: forget saved-up burst.
+    pub(crate) fn drain(&mut self, now: Timestamp) {
+        match &mut self.state {
+            State::Paced(limit) => limit.drain(now),
+            State::TokenBucket(limit) => limit.drain(now),
+            State::Concurrency(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
