@@ -21,7 +21,9 @@ struct Table {
 
 impl IdSet {
     pub(super) fn new() -> Self {
-        Self { tables: vec![Table::default(); TABLES] }
+        Self {
+            tables: vec![Table::default(); TABLES],
+        }
     }
 
     /// False when the id was there before.
@@ -48,7 +50,13 @@ impl Table {
                     return true;
                 }
                 other if other == hash => return false,
-                _ => at = if at + 1 == self.slots.len() { 0 } else { at + 1 },
+                _ => {
+                    at = if at + 1 == self.slots.len() {
+                        0
+                    } else {
+                        at + 1
+                    }
+                }
             }
         }
     }
@@ -92,7 +100,11 @@ mod tests {
         for n in 1..=100_000_usize {
             ids.insert(&n.to_string());
             if n > 10_000 && n % 1000 == 0 {
-                let bytes: usize = ids.tables.iter().map(|table| table.slots.capacity() * 8).sum();
+                let bytes: usize = ids
+                    .tables
+                    .iter()
+                    .map(|table| table.slots.capacity() * 8)
+                    .sum();
                 assert!(bytes <= n * 15, "{bytes} bytes for {n} ids");
             }
         }

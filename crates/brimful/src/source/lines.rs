@@ -64,7 +64,9 @@ impl Line {
 
 impl std::fmt::Debug for Lines {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lines").field("next_number", &self.next_number).finish_non_exhaustive()
+        f.debug_struct("Lines")
+            .field("next_number", &self.next_number)
+            .finish_non_exhaustive()
     }
 }
 
@@ -216,12 +218,18 @@ impl Lines {
     }
 
     fn next_line_as_record(&mut self, delimiter: u8) -> io::Result<Option<Line>> {
-        let Some(line) = self.next_line()? else { return Ok(None) };
+        let Some(line) = self.next_line()? else {
+            return Ok(None);
+        };
         let mut state = State::FieldStart;
         if let Text::Whole(range) = &line.text {
             state.scan(self.bytes(range), delimiter);
         }
-        Ok(Some(if state == State::Quoted { line.unclosed() } else { line }))
+        Ok(Some(if state == State::Quoted {
+            line.unclosed()
+        } else {
+            line
+        }))
     }
 
     fn skip_empty_lines(&mut self) -> io::Result<()> {
@@ -250,9 +258,18 @@ impl Lines {
         let text = without_cr(&self.buf[range.clone()]);
         if text.len() > self.max_bytes {
             let head = text[..text.len().min(HEAD_BYTES)].to_vec();
-            return Line { number, text: Text::TooLong { head, bytes: text.len() as u64 } };
+            return Line {
+                number,
+                text: Text::TooLong {
+                    head,
+                    bytes: text.len() as u64,
+                },
+            };
         }
-        Line { number, text: Text::Whole(range.start..range.start + text.len()) }
+        Line {
+            number,
+            text: Text::Whole(range.start..range.start + text.len()),
+        }
     }
 
     /// Reads to the end of a physical line that is beyond the bound, keeping only its head.
@@ -272,7 +289,10 @@ impl Lines {
             if end.is_some() || !self.fill()? {
                 self.next_number += u64::from(end.is_some());
                 bytes -= u64::from(last == b'\r');
-                return Ok(Line { number, text: Text::TooLong { head, bytes } });
+                return Ok(Line {
+                    number,
+                    text: Text::TooLong { head, bytes },
+                });
             }
         }
     }
@@ -292,7 +312,8 @@ impl Lines {
             self.buf.shrink_to_fit();
         }
         if self.buf.len() - self.filled < CHUNK_BYTES {
-            self.buf.resize((self.buf.len() * 2).max(2 * CHUNK_BYTES), 0);
+            self.buf
+                .resize((self.buf.len() * 2).max(2 * CHUNK_BYTES), 0);
         }
         loop {
             match self.input.read(&mut self.buf[self.filled..]) {
@@ -412,7 +433,10 @@ mod tests {
     }
 
     fn numbered(expected: &[(u64, &str)]) -> Vec<(u64, String)> {
-        expected.iter().map(|(number, text)| (*number, (*text).to_owned())).collect()
+        expected
+            .iter()
+            .map(|(number, text)| (*number, (*text).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -438,7 +462,10 @@ mod tests {
     fn the_buffer_stays_near_the_bound_whatever_the_length_of_a_line() {
         let long = vec![b'x'; 8 * CHUNK_BYTES];
         let mut lines = lines(&long, usize::MAX, 10);
-        assert!(matches!(lines.next_line().unwrap().unwrap().text, Text::TooLong { .. }));
+        assert!(matches!(
+            lines.next_line().unwrap().unwrap().text,
+            Text::TooLong { .. }
+        ));
         assert!(lines.buf.len() <= 4 * CHUNK_BYTES, "{}", lines.buf.len());
     }
 
@@ -462,9 +489,15 @@ mod tests {
     fn an_unclosed_quote_costs_one_line_only() {
         for step in [1, 100] {
             let all = all_records(b"a\n\"b\nc\nd", step, 100);
-            assert_eq!(all, numbered(&[(1, "a"), (2, "unclosed \"b"), (3, "c"), (4, "d")]));
+            assert_eq!(
+                all,
+                numbered(&[(1, "a"), (2, "unclosed \"b"), (3, "c"), (4, "d")])
+            );
             let all = all_records(b"\"bb\ncccccccccc\nd", step, 6);
-            assert_eq!(all, numbered(&[(1, "unclosed \"bb"), (2, "10 bytes"), (3, "d")]));
+            assert_eq!(
+                all,
+                numbered(&[(1, "unclosed \"bb"), (2, "10 bytes"), (3, "d")])
+            );
         }
     }
 

@@ -53,7 +53,9 @@ pub enum OpenError {
         message: String,
     },
     /// A template names a variable that no row has.
-    #[error("the template variable `{name}` is no column of the input{near}; its columns are {columns}")]
+    #[error(
+        "the template variable `{name}` is no column of the input{near}; its columns are {columns}"
+    )]
     UnknownVariable {
         /// The variable.
         name: String,
@@ -114,11 +116,22 @@ impl OpenError {
         let line = error.line().unwrap_or(1);
         let offset = error.range().map_or(0, |range| range.start);
         let before = source.get(..offset).unwrap_or_default();
-        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let column = before
+            .rsplit('\n')
+            .next()
+            .unwrap_or_default()
+            .chars()
+            .count()
+            + 1;
         let message = match error.detail() {
             Some(detail) => detail.to_owned(),
             None => shown_error(error),
         };
-        Self::Template { flag: flag.to_owned(), line, column, message }
+        Self::Template {
+            flag: flag.to_owned(),
+            line,
+            column,
+            message,
+        }
     }
 }

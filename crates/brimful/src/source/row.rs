@@ -1,9 +1,11 @@
 //! One input row, owned or borrowed.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use minijinja::Value as Cell;
+use minijinja::value::Serde;
 use serde_json::{Map, Value};
 
 use super::delimited::Fields;
@@ -38,7 +40,9 @@ impl Row {
             Self::Cells { header, .. } => (None, &header[..], None),
             Self::Text(_) => (None, [].as_slice(), Some("text")),
         };
-        let fields = fields.into_iter().flat_map(|fields| fields.keys().map(String::as_str));
+        let fields = fields
+            .into_iter()
+            .flat_map(|fields| fields.keys().map(String::as_str));
         fields.chain(header.iter().map(String::as_str)).chain(text)
     }
 
@@ -95,12 +99,15 @@ impl RowView<'_> {
     /// All columns as one mapping.
     pub(super) fn whole(&self) -> Cell {
         match self {
-            Self::Json(fields) => mapping(fields),
+            Self::Json(fields) => Cell::from(Serde(fields)),
             Self::Cells(header, fields) => {
                 let pairs = header.iter().zip(fields.iter());
-                pairs.map(|(name, cell)| (Cell::from(name.as_str()), Cell::from(cell))).collect()
+                let row: Map<String, Value> = pairs
+                    .map(|(name, cell)| (name.clone(), cell.into()))
+                    .collect();
+                Cell::from(Serde(&row))
             }
-            Self::Text(text) => [("text", Cell::from(*text))].into_iter().collect(),
+            Self::Text(text) => Cell::from(BTreeMap::from([("text", Cell::from(*text))])),
         }
     }
 
@@ -113,9 +120,9 @@ impl RowView<'_> {
                 Value::Number(number) => number.to_string(),
                 _ => return None,
             },
-            Self::Cells(header, fields) => {
-                fields.at(header.iter().position(|column| column == name)?)?.to_owned()
-            }
+            Self::Cells(header, fields) => fields
+                .at(header.iter().position(|column| column == name)?)?
+                .to_owned(),
             Self::Text(text) if name == "text" => (*text).to_owned(),
             Self::Text(_) => return None,
         };
@@ -142,21 +149,9 @@ impl RowView<'_> {
     }
 }
 
-fn mapping(fields: &Map<String, Value>) -> Cell {
-    fields.iter().map(|(name, value)| (Cell::from(name.as_str()), cell_of(value))).collect()
-}
-
 fn cell_of(value: &Value) -> Cell {
     match value {
-        Value::Null => Cell::from(()),
-        Value::Bool(flag) => Cell::from(*flag),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(number), _) => Cell::from(number),
-            (None, Some(number)) => Cell::from(number),
-            (None, None) => Cell::from(number.as_f64()),
-        },
         Value::String(text) => Cell::from(text.as_str()),
-        Value::Array(items) => items.iter().map(cell_of).collect::<Vec<_>>().into(),
-        Value::Object(fields) => mapping(fields),
+        other => Cell::from(Serde(other)),
     }
 }

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 
 use brimful_providers::dialect::Endpoint;
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Kwargs;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior, Value as Cell};
 use serde_json::{Map, Value};
 
 use super::open_error::OpenError;
-use super::{RowView, near, shown};
+use super::row::RowView;
+use super::{near, shown};
 
 /// Instructions that one rendering may take: far beyond any prompt, and no more than a second.
 const FUEL: u64 = 10_000_000;
@@ -29,7 +31,6 @@ const INDEX: &str = "index";
 #[derive(Debug)]
 pub(super) struct Templates {
     env: Environment<'static>,
-    pub(super) has_prompt: bool,
     pub(super) has_system: bool,
     body: Option<Node>,
     /// Variables that any template mentions, built-in functions left out.
@@ -59,7 +60,6 @@ impl Templates {
     ) -> Result<Self, OpenError> {
         let mut templates = Self {
             env: environment(),
-            has_prompt: prompt.is_some(),
             has_system: system.is_some(),
             body: None,
             names: Vec::new(),
@@ -83,7 +83,9 @@ impl Templates {
     fn add(&mut self, name: String, source: &str) -> Result<(), OpenError> {
         let added = self.env.add_template_owned(name.clone(), source.to_owned());
         added.map_err(|error| OpenError::syntax(&name, source, &error))?;
-        let Ok(template) = self.env.get_template(&name) else { return Ok(()) };
+        let Ok(template) = self.env.get_template(&name) else {
+            return Ok(());
+        };
         let globals: Vec<&str> = self.env.globals().map(|(name, _)| name).collect();
         for name in template.undeclared_variables(false) {
             if !globals.contains(&name.as_str()) {
@@ -101,7 +103,11 @@ impl Templates {
             Value::String(text) if is_template(&text) => {
                 let name = format!("{BODY}{at}");
                 self.add(name.clone(), &text)?;
-                if is_json_expression(&text) { Node::Json(name) } else { Node::Text(name) }
+                if is_json_expression(&text) {
+                    Node::Json(name)
+                } else {
+                    Node::Text(name)
+                }
             }
             Value::Array(items) => {
                 let items = items.into_iter().enumerate();
@@ -124,19 +130,30 @@ impl Templates {
     pub(super) fn check(&self, columns: Option<&[String]>) -> Result<(), OpenError> {
         if let Some(columns) = columns {
             let known = |name: &str| columns.iter().any(|column| column == name);
-            let unknown = self.names.iter().find(|name| {
-                !known(name) && name.as_str() != INDEX && name.as_str() != ROW
-            });
-            let of_row = self.row_names.iter().find(|name| !known(ROW) && !known(name));
+            let unknown = self
+                .names
+                .iter()
+                .find(|name| !known(name) && name.as_str() != INDEX && name.as_str() != ROW);
+            let of_row = self
+                .row_names
+                .iter()
+                .find(|name| !known(ROW) && !known(name));
             if let Some(name) = unknown.or(of_row) {
                 return Err(OpenError::UnknownVariable {
                     name: name.clone(),
-                    columns: columns.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", "),
+                    columns: columns
+                        .iter()
+                        .map(|name| shown(name))
+                        .collect::<Vec<_>>()
+                        .join(", "),
                     near: near(name, columns),
                 });
             }
         }
-        let row = self.names.iter().map(|name| (name.clone(), Value::String(String::new())));
+        let row = self
+            .names
+            .iter()
+            .map(|name| (name.clone(), Value::String(String::new())));
         let row = Map::from_iter(row);
         for (name, template) in self.env.templates() {
             let context = self.context(&RowView::Json(&row), 1);
@@ -170,10 +187,13 @@ impl Templates {
         row: &RowView<'_>,
         index: u64,
     ) -> Option<Result<Map<String, Value>, String>> {
-        let Some(Node::Object(fields)) = &self.body else { return None };
+        let Some(Node::Object(fields)) = &self.body else {
+            return None;
+        };
         let context = self.context(row, index);
         let render = |(name, node): &(String, Node)| {
-            self.render_node(node, row, &context).map(|value| (name.clone(), value))
+            self.render_node(node, row, &context)
+                .map(|value| (name.clone(), value))
         };
         Some(fields.iter().map(render).collect())
     }
@@ -188,21 +208,28 @@ impl Templates {
                     .map_err(|error| format!("`{name}` does not render to JSON: {error}"))
             }
             Node::Array(items) => {
-                let items = items.iter().map(|item| self.render_node(item, row, context));
+                let items = items
+                    .iter()
+                    .map(|item| self.render_node(item, row, context));
                 items.collect::<Result<_, _>>().map(Value::Array)
             }
             Node::Object(fields) => {
-                let fields = fields.iter().map(|(name, node)| {
-                    Ok((name.clone(), self.render_node(node, row, context)?))
-                });
+                let fields = fields
+                    .iter()
+                    .map(|(name, node)| Ok((name.clone(), self.render_node(node, row, context)?)));
                 fields.collect::<Result<_, String>>().map(Value::Object)
             }
         }
     }
 
     fn render(&self, name: &str, row: &RowView<'_>, context: &Cell) -> Result<String, String> {
-        let template = self.env.get_template(name).map_err(|error| error.to_string())?;
-        template.render(context).map_err(|error| self.reason(name, row, &error))
+        let template = self
+            .env
+            .get_template(name)
+            .map_err(|error| error.to_string())?;
+        template
+            .render(context)
+            .map_err(|error| self.reason(name, row, &error))
     }
 
     /// The values of the variables that are mentioned, and no others: large columns that no template
@@ -246,7 +273,10 @@ impl Templates {
 /// An error within a template, on one line, without data that could hold escape codes.
 pub(super) fn shown_error(error: &minijinja::Error) -> String {
     let text = error.to_string();
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(300)
+        .collect()
 }
 
 fn environment() -> Environment<'static> {
@@ -254,10 +284,18 @@ fn environment() -> Environment<'static> {
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     env.set_fuel(Some(FUEL));
     env.set_auto_escape_callback(|_| AutoEscape::None);
-    env.set_keep_trailing_newline(true);
+    let mut syntax = SyntaxConfig::builder();
+    // The default delimiters are valid; only the handling of white space is not the default.
+    if let Ok(syntax) = syntax.keep_trailing_newline(true).build() {
+        env.set_syntax(syntax);
+    }
     // A JSON null prints as nothing, as an empty CSV cell does.
     env.set_formatter(|out, state, value| {
-        if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) }
+        if value.is_none() {
+            Ok(())
+        } else {
+            minijinja::escape_formatter(out, state, value)
+        }
     });
     env.add_filter("tojson", to_json);
     env
@@ -271,7 +309,9 @@ fn to_json(value: &Cell, kwargs: Kwargs) -> Result<String, minijinja::Error> {
         minijinja::Error::new(ErrorKind::InvalidOperation, "cannot be written as JSON")
             .with_source(error)
     };
-    let Some(indent) = indent else { return serde_json::to_string(value).map_err(fail) };
+    let Some(indent) = indent else {
+        return serde_json::to_string(value).map_err(fail);
+    };
     let spaces = " ".repeat(indent.min(16));
     let mut out = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
@@ -286,12 +326,20 @@ fn is_template(text: &str) -> bool {
 
 /// True for a single `{{ … | tojson }}` with nothing around it.
 fn is_json_expression(text: &str) -> bool {
-    let inner = text.trim().strip_prefix("{{").and_then(|text| text.strip_suffix("}}"));
+    let inner = text
+        .trim()
+        .strip_prefix("{{")
+        .and_then(|text| text.strip_suffix("}}"));
     inner.is_some_and(|inner| {
         let inner = inner.strip_prefix('-').unwrap_or(inner);
         let inner = inner.strip_suffix('-').unwrap_or(inner).trim_end();
-        let piped = inner.strip_suffix("tojson").is_some_and(|rest| rest.trim_end().ends_with('|'));
-        piped && !["{{", "}}", "{%", "{#"].iter().any(|mark| inner.contains(mark))
+        let piped = inner
+            .strip_suffix("tojson")
+            .is_some_and(|rest| rest.trim_end().ends_with('|'));
+        piped
+            && !["{{", "}}", "{%", "{#"]
+                .iter()
+                .any(|mark| inner.contains(mark))
     })
 }
 
