@@ -1,0 +1,436 @@
+//! Rows into requests, or into reasons why not.
+
+use std::sync::Arc;
+
+use brimful_providers::dialect::{Prompt, build_body, estimate};
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Map, Value};
+
+use super::ids::IdSet;
+use super::lines::Text;
+use super::open_error::OpenError;
+use super::row::{Row, RowView};
+use super::template::Templates;
+use super::{Format, SourceOptions, batch, delimited, near, shown, template};
+use crate::fingerprint::Fingerprint;
+use crate::request::{BadRow, Item, Request};
+
+/// Where a row stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) row: u64,
+    pub(super) line: u64,
+}
+
+/// Makes requests of rows. One for a run: templates are compiled, ids remembered, buffers reused.
+#[derive(Debug)]
+pub(super) struct Maker {
+    format: Format,
+    delimiter: u8,
+    header: Option<Arc<[String]>>,
+    templates: Templates,
+    options: SourceOptions,
+    path: Arc<str>,
+    last_url: Option<Arc<str>>,
+    ids: IdSet,
+    fields: delimited::Fields,
+}
+
+/// Why a row is bad, and what could be read of it nevertheless.
+struct Defect {
+    id: Option<String>,
+    reason: String,
+    columns: Option<Box<Row>>,
+}
+
+/// A request but for its place.
+struct Draft {
+    id: Option<String>,
+    path: Arc<str>,
+    body: Bytes,
+    value: Value,
+    input_tokens: Option<u64>,
+    columns: Option<Box<Row>>,
+}
+
+impl Maker {
+    /// Refuses what would fail every row.
+    pub(super) fn new(
+        options: SourceOptions,
+        format: Format,
+        delimiter: u8,
+        header: Option<Arc<[String]>>,
+    ) -> Result<Self, OpenError> {
+        super::check::options(&options, format, header.as_deref())?;
+        let templates = match format {
+            Format::Batch => Templates::compile(None, None, None)?,
+            _ => row_templates(&options, format)?,
+        };
+        let columns = super::check::columns(&options, format, header.as_deref());
+        templates.check(columns.as_deref())?;
+        Ok(Self {
+            format,
+            delimiter,
+            header,
+            templates,
+            path: options.endpoint.path().into(),
+            options,
+            last_url: None,
+            ids: IdSet::new(),
+            fields: delimited::Fields::default(),
+        })
+    }
+
+    pub(super) fn header(&self) -> Option<&[String]> {
+        self.header.as_deref()
+    }
+
+    /// The request or bad row that a line or record becomes.
+    pub(super) fn item(&mut self, place: Place, text: &Text, bytes: &[u8]) -> Item {
+        let raw = match text {
+            Text::Whole(_) => bytes,
+            Text::Unclosed(_) => {
+                let reason = "a quoted cell that begins on this line does not end; \
+                              close its quote or double the quotes within it";
+                return bad(place, bytes, Defect::new(reason.to_owned()));
+            }
+            Text::TooLong { head, bytes } => {
+                let bound = self.options.line_max_bytes;
+                let reason = format!(
+                    "the line is {bytes} bytes long, the bound {bound}; split it or raise the bound"
+                );
+                let raw = [head, bytes.to_string().as_bytes()].concat();
+                return bad(place, &raw, Defect::new(reason));
+            }
+        };
+        let text = match str::from_utf8(raw) {
+            Ok(text) => text,
+            Err(error) => {
+                let at = error.valid_up_to() + 1;
+                let reason = format!(
+                    "no valid UTF-8 at byte {at} of the line; convert the input with iconv"
+                );
+                return bad(place, raw, Defect::new(reason));
+            }
+        };
+        match self.draft(place, text) {
+            Ok(draft) => finish(place, draft),
+            Err(defect) => bad(place, raw, defect),
+        }
+    }
+
+    /// The request number `index` of a repeated prompt.
+    pub(super) fn repeated(&mut self, index: u64) -> Item {
+        let place = Place {
+            row: index,
+            line: 0,
+        };
+        let row = Map::from_iter([("index".to_owned(), Value::from(index))]);
+        match self.row_draft(place, RowView::Json(&row)) {
+            Ok(draft) => finish(place, draft),
+            Err(defect) => bad(place, index.to_string().as_bytes(), defect),
+        }
+    }
+
+    fn draft(&mut self, place: Place, text: &str) -> Result<Draft, Defect> {
+        match self.format {
+            Format::Batch => self.batch_draft(text),
+            Format::Jsonl => {
+                if !text.trim_start().starts_with('{') {
+                    let reason = "the line is no JSON object; write one object a line";
+                    return Err(Defect::new(reason.to_owned()));
+                }
+                let row: Map<String, Value> = serde_json::from_str(text)
+                    .map_err(|error| Defect::new(batch::json_reason(&error)))?;
+                self.row_draft(place, RowView::Json(&row))
+            }
+            Format::Text => {
+                refuse_nul(text.contains('\0')).map_err(Defect::new)?;
+                self.row_draft(place, RowView::Text(text))
+            }
+            Format::Csv | Format::Tsv => self.cells_draft(place, text),
+        }
+    }
+
+    fn cells_draft(&mut self, place: Place, text: &str) -> Result<Draft, Defect> {
+        let mut fields = std::mem::take(&mut self.fields);
+        fields.split(text, self.delimiter);
+        let header = Arc::clone(self.header.get_or_insert_with(|| Arc::from([])));
+        let view = RowView::Cells(&header, &fields);
+        let defect = |reason| Defect {
+            columns: self.kept(view),
+            ..Defect::new(reason)
+        };
+        let result = if fields.len() == header.len() {
+            refuse_nul(fields.contains('\0'))
+                .map_err(defect)
+                .and_then(|()| self.row_draft(place, view))
+        } else {
+            let (count, expected) = (fields.len(), header.len());
+            Err(defect(format!(
+                "the row has {count} fields, the header {expected}; quote cells that hold the \
+                 delimiter, quotes or line ends"
+            )))
+        };
+        self.fields = fields;
+        result
+    }
+
+    fn batch_draft(&mut self, text: &str) -> Result<Draft, Defect> {
+        let fields = batch::Fields::parse(text).map_err(Defect::new)?;
+        let columns = self.options.keep_columns.then(|| Box::new(json_row(text)));
+        let id = match fields.id() {
+            Ok(id) => id,
+            Err(reason) => {
+                return Err(Defect {
+                    columns,
+                    ..Defect::new(reason)
+                });
+            }
+        };
+        match self.batch_request(text, &fields, &id) {
+            Ok((line, value, input_tokens)) => Ok(Draft {
+                id: Some(id),
+                path: line.path,
+                body: Bytes::copy_from_slice(line.body.as_bytes()),
+                value,
+                input_tokens,
+                columns,
+            }),
+            Err(reason) => Err(Defect {
+                id: Some(id),
+                reason,
+                columns,
+            }),
+        }
+    }
+
+    fn batch_request<'a>(
+        &mut self,
+        text: &str,
+        fields: &batch::Fields<'a>,
+        id: &str,
+    ) -> Result<(batch::Line<'a>, Value, Option<u64>), String> {
+        if !self.ids.insert(id) {
+            return Err(duplicate("custom_id", id));
+        }
+        let line = fields.request(&mut self.last_url)?;
+        let value: Value = serde_json::from_str(line.body)
+            .map_err(|error| format!("in `body`: {}", batch::json_reason(&error)))?;
+        refuse_stream(&value)?;
+        let input_tokens = match &self.options.estimate_column {
+            None => None,
+            Some(_) => match json_row(text) {
+                Row::Json(row) => self.estimated(&RowView::Json(&row))?,
+                _ => None,
+            },
+        };
+        Ok((line, value, input_tokens))
+    }
+
+    fn row_draft(&mut self, place: Place, view: RowView<'_>) -> Result<Draft, Defect> {
+        let columns = self.kept(view);
+        let id = match self.explicit_id(&view) {
+            Ok(id) => id,
+            Err(reason) => {
+                return Err(Defect {
+                    columns,
+                    ..Defect::new(reason)
+                });
+            }
+        };
+        match self.row_request(place, &view) {
+            Ok((value, input_tokens)) => Ok(Draft {
+                id,
+                path: Arc::clone(&self.path),
+                body: Bytes::from(value.to_string()),
+                value,
+                input_tokens,
+                columns,
+            }),
+            Err(reason) => Err(Defect {
+                id,
+                reason,
+                columns,
+            }),
+        }
+    }
+
+    fn row_request(
+        &self,
+        place: Place,
+        view: &RowView<'_>,
+    ) -> Result<(Value, Option<u64>), String> {
+        let input_tokens = self.estimated(view)?;
+        let model = self.options.model.as_deref();
+        let value = match self.templates.body(view, place.row) {
+            Some(body) => Value::Object(with_defaults(body?, model, &self.options.params)),
+            None => {
+                let prompt = self.templates.prompt(view, place.row)?;
+                let system = self
+                    .templates
+                    .has_system
+                    .then(|| self.templates.system(view, place.row));
+                let system = system.transpose()?;
+                let prompt = Prompt {
+                    model,
+                    system: system.as_deref(),
+                    prompt: &prompt,
+                };
+                build_body(&self.options.endpoint, prompt, &self.options.params)
+                    .map_err(|error| error.to_string())?
+            }
+        };
+        refuse_stream(&value)?;
+        Ok((value, input_tokens))
+    }
+
+    fn explicit_id(&mut self, view: &RowView<'_>) -> Result<Option<String>, String> {
+        let Some(column) = &self.options.id_column else {
+            return Ok(None);
+        };
+        let Some(id) = view.scalar(column) else {
+            return Err(lacking(
+                "id",
+                column,
+                view,
+                "give every row an id of its own",
+            ));
+        };
+        if !self.ids.insert(&id) {
+            return Err(duplicate(column, &id));
+        }
+        Ok(Some(id))
+    }
+
+    /// What the estimate column says; `None` when there is none or its cell is empty.
+    fn estimated(&self, view: &RowView<'_>) -> Result<Option<u64>, String> {
+        let Some(column) = &self.options.estimate_column else {
+            return Ok(None);
+        };
+        let Some(text) = view.scalar(column) else {
+            return Ok(None);
+        };
+        let count = text.trim().parse().map_err(|_| {
+            format!(
+                "column `{column}` is {}; write a whole number of tokens",
+                shown(&text)
+            )
+        })?;
+        Ok(Some(count))
+    }
+
+    fn kept(&self, view: RowView<'_>) -> Option<Box<Row>> {
+        self.options.keep_columns.then(|| Box::new(view.to_row()))
+    }
+}
+
+impl Defect {
+    fn new(reason: String) -> Self {
+        Self {
+            id: None,
+            reason,
+            columns: None,
+        }
+    }
+}
+
+fn row_templates(options: &SourceOptions, format: Format) -> Result<Templates, OpenError> {
+    if let Some(body) = &options.body_template {
+        let body = template::parse_body(body, &options.endpoint)?;
+        return Templates::compile(None, None, Some(Value::Object(body)));
+    }
+    let prompt = match &options.prompt {
+        Some(prompt) => prompt,
+        None if format == Format::Text => "{{ text }}",
+        None => return Err(OpenError::NoPrompt(format.described())),
+    };
+    Templates::compile(Some(prompt), options.system.as_deref(), None)
+}
+
+fn with_defaults(
+    mut body: Map<String, Value>,
+    model: Option<&str>,
+    params: &Map<String, Value>,
+) -> Map<String, Value> {
+    if let Some(model) = model {
+        body.entry("model").or_insert_with(|| model.into());
+    }
+    for (name, value) in params {
+        body.entry(name.as_str()).or_insert_with(|| value.clone());
+    }
+    body
+}
+
+fn finish(place: Place, draft: Draft) -> Item {
+    let Draft {
+        id,
+        path,
+        body,
+        value,
+        input_tokens,
+        columns,
+    } = draft;
+    let fingerprint = Fingerprint::of_request_json(id.as_deref(), "POST", &path, &value);
+    let estimate = estimate(&path, &value);
+    Item::Request(Request {
+        row: place.row,
+        line: place.line,
+        id: id.unwrap_or_else(|| place.row.to_string()),
+        fingerprint,
+        method: Method::POST,
+        path,
+        body,
+        input_tokens: input_tokens.unwrap_or(estimate.input_tokens),
+        max_output_tokens: estimate.max_output_tokens,
+        columns,
+    })
+}
+
+fn bad(place: Place, raw: &[u8], defect: Defect) -> Item {
+    Item::Bad(BadRow {
+        row: place.row,
+        line: place.line,
+        id: defect.id.unwrap_or_else(|| place.row.to_string()),
+        fingerprint: Fingerprint::of_bad_row(raw),
+        reason: defect.reason,
+        columns: defect.columns,
+    })
+}
+
+fn json_row(text: &str) -> Row {
+    serde_json::from_str(text).map_or_else(|_| Row::empty(), Row::Json)
+}
+
+fn refuse_stream(body: &Value) -> Result<(), String> {
+    if body.get("stream") == Some(&Value::Bool(true)) {
+        return Err("`stream` is true, and a streamed answer cannot be journaled; drop it".into());
+    }
+    Ok(())
+}
+
+fn refuse_nul(found: bool) -> Result<(), String> {
+    if found {
+        return Err("the row has a NUL byte; remove it, or convert the input to UTF-8".into());
+    }
+    Ok(())
+}
+
+fn duplicate(column: &str, id: &str) -> String {
+    format!(
+        "`{column}` {} stands in an earlier row too; make ids unique",
+        shown(id)
+    )
+}
+
+fn lacking(what: &str, column: &str, view: &RowView<'_>, remedy: &str) -> String {
+    let names = view.names();
+    if names.iter().any(|name| name == column) {
+        return format!("the {what} column `{column}` is empty or no text or number; {remedy}");
+    }
+    format!(
+        "the row has no column `{column}` for its {what}{}; {remedy}",
+        near(column, &names)
+    )
+}
