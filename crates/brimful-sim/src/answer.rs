@@ -5,6 +5,7 @@ use std::io::Write as _;
 use fastrand::Rng;
 
 use crate::config::CREATED_UNIX_SECS;
+use crate::json::{push_hex, push_number, push_text};
 
 /// Numbers of an embedding: enough to tell vectors apart.
 const DIMENSIONS: usize = 8;
@@ -30,7 +31,7 @@ impl Decoration<'_> {
         }
         if let Some(authorization) = self.authorization {
             out.extend_from_slice(b" authorization: ");
-            write_json_text(out, authorization);
+            push_text(out, authorization);
         }
     }
 }
@@ -97,7 +98,7 @@ impl Answer<'_> {
             out,
             r#""status":"{status}","error":null,"incomplete_details":{details},"model":""#
         );
-        write_json_text(&mut out, self.model);
+        push_text(&mut out, self.model);
         let _ = write!(
             out,
             r#"","output":[{{"type":"message","id":"msg_{key:016x}","status":"{status}","role":"assistant","content":[{{"type":"output_text","text":""#
@@ -134,7 +135,7 @@ impl Answer<'_> {
             out.extend_from_slice(b"]}");
         }
         out.extend_from_slice(br#"],"model":""#);
-        write_json_text(&mut out, self.model);
+        push_text(&mut out, self.model);
         let tokens = self.input_tokens;
         let _ = write!(
             out,
@@ -218,12 +219,15 @@ impl Answer<'_> {
     /// `{"id":…,"object":…,"created":…,"model":…`, still open.
     fn begin(&self, id_prefix: &str, object: &str) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.capacity());
-        let _ = write!(
-            out,
-            r#"{{"id":"{id_prefix}{:016x}","object":"{object}","created":{CREATED_UNIX_SECS},"model":""#,
-            self.key
-        );
-        write_json_text(&mut out, self.model);
+        out.extend_from_slice(br#"{"id":""#);
+        out.extend_from_slice(id_prefix.as_bytes());
+        push_hex(&mut out, self.key, 16);
+        out.extend_from_slice(br#"","object":""#);
+        out.extend_from_slice(object.as_bytes());
+        out.extend_from_slice(br#"","created":"#);
+        push_number(&mut out, CREATED_UNIX_SECS);
+        out.extend_from_slice(br#","model":""#);
+        push_text(&mut out, self.model);
         out.push(b'"');
         out
     }
@@ -237,11 +241,14 @@ impl Answer<'_> {
     }
 
     fn write_usage(&self, out: &mut Vec<u8>) {
-        let (input, output) = (self.input_tokens, self.output_tokens);
-        let _ = write!(
-            out,
-            r#""usage":{{"prompt_tokens":{input},"completion_tokens":{output},"total_tokens":{},"prompt_tokens_details":{{"cached_tokens":0}},"completion_tokens_details":{{"reasoning_tokens":0}}}}"#,
-            input + output
+        out.extend_from_slice(br#""usage":{"prompt_tokens":"#);
+        push_number(out, self.input_tokens);
+        out.extend_from_slice(br#","completion_tokens":"#);
+        push_number(out, self.output_tokens);
+        out.extend_from_slice(br#","total_tokens":"#);
+        push_number(out, self.input_tokens + self.output_tokens);
+        out.extend_from_slice(
+            br#","prompt_tokens_details":{"cached_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}"#,
         );
     }
 
@@ -259,7 +266,9 @@ impl Answer<'_> {
     /// The first token is the tag with the decoration, every other one a word.
     fn write_token(&self, index: u64, words: &mut Rng, out: &mut Vec<u8>) {
         if index == 0 {
-            let _ = write!(out, "[{:08x}]", self.tag);
+            out.push(b'[');
+            push_hex(out, u64::from(self.tag), 8);
+            out.push(b']');
             self.decoration.write(out);
             return;
         }
@@ -291,24 +300,6 @@ fn event(head: &[u8], open: &[u8], delta: &[u8], with_usage: bool) -> Vec<u8> {
         b"]}\n\n"
     };
     [b"data: ", head, open, delta, end].concat()
-}
-
-/// Appends `text` to an open JSON string.
-pub(crate) fn write_json_text(out: &mut Vec<u8>, text: &str) {
-    if !text
-        .bytes()
-        .any(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
-    {
-        out.extend_from_slice(text.as_bytes());
-        return;
-    }
-    for character in text.chars() {
-        let _ = match character {
-            '"' | '\\' => write!(out, "\\{character}"),
-            '\0'..' ' => write!(out, "\\u{:04x}", u32::from(character)),
-            _ => write!(out, "{character}"),
-        };
-    }
 }
 
 const WORDS: [&str; 32] = [

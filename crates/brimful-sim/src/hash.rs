@@ -67,25 +67,25 @@ pub(crate) fn crc32(seed: u32, bytes: &[u8]) -> u32 {
 
 /// 64 bits that identify `bytes` (with everything hashed into `seed` before).
 ///
-/// One word at a time goes through the finaliser of MurmurHash3. Each round is a bijection of the
-/// word, so that texts which differ in one word never collide, and diffuses it whole: weaker rounds
-/// did collide on texts that are mostly zeros. Not meant to withstand an attacker: who sends
-/// colliding prompts to a fake provider only spoils their own count.
+/// Each round is a bijection of its word, so that texts which differ in one word never collide; the
+/// end is the finaliser of MurmurHash3. Not meant to withstand an attacker: who sends colliding
+/// prompts to a fake provider only spoils their own count.
 pub(crate) fn hash64(seed: u64, bytes: &[u8]) -> u64 {
     let round = |state: u64, word: u64| {
-        let mut mixed = state ^ word;
-        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
-        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
-        mixed ^ (mixed >> 33)
+        let mixed = (state ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        mixed ^ (mixed >> 32)
     };
-    let mut state = round(seed, bytes.len() as u64 + 0x9E37_79B9_7F4A_7C15);
+    let mut state = round(seed, bytes.len() as u64 ^ 0xD1B5_4A32_D192_ED03);
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {
         state = round(state, u64::from_le_bytes(*word));
     }
     let mut tail = [0; 8];
     tail[..rest.len()].copy_from_slice(rest);
-    round(state, u64::from_le_bytes(tail))
+    state ^= u64::from_le_bytes(tail);
+    state = (state ^ (state >> 33)).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
+    state = (state ^ (state >> 33)).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
+    state ^ (state >> 33)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ mod answer;
 mod config;
 mod draw;
 mod hash;
-mod layout;
+mod json;
 mod ledger;
 mod limits;
 mod prompt;

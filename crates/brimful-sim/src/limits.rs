@@ -70,6 +70,13 @@ impl Limits {
         }
     }
 
+    /// Whether there is a limit whose level is told in headers.
+    pub(crate) const fn any_told(&self) -> bool {
+        self.requests_per_minute.is_some()
+            || self.requests_per_second.is_some()
+            || self.tokens_per_minute.is_some()
+    }
+
     /// Charges one request and `tokens` to every limit, or nothing to any.
     pub(crate) fn admit(
         &mut self,

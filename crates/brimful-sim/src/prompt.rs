@@ -64,7 +64,7 @@ impl<'a> Body<'a> {
 }
 
 /// The text inside a prompt of any form (a string, messages, content parts, lists of prompts, token
-/// number), reduced to what matters: nothing is copied, however long it is.
+/// numbers), reduced to what matters: nothing is copied, however long it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Text {
     /// Characters of all text; a token given as a number counts as four.
@@ -73,8 +73,19 @@ pub(crate) struct Text {
     pub(crate) tag: u32,
     /// CRC-32 of each text of a list; empty when it was not a list of prompts.
     pub(crate) tags: Vec<u32>,
-    /// Whether it is a token number.
-    number: bool,
+    form: Form,
+}
+
+/// What a text is as an element of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Form {
+    /// A prompt of its own: a string or a finished list of tokens.
+    #[default]
+    Prompt,
+    /// One token of a prompt.
+    Number,
+    /// A message or a part of one, which make one prompt together.
+    Part,
 }
 
 /// Inputs that one embeddings request may hold, as at real providers.
@@ -97,12 +108,12 @@ impl Text {
 
     fn append(&mut self, element: &Self) {
         self.chars += element.chars;
-        if element.number {
-            // A list of numbers is one prompt of tokens, not many prompts.
-            self.tag = crc32(self.tag, &element.tag.to_le_bytes());
-            self.number = true;
-        } else {
-            self.tag = element.tag;
+        self.tag = match element.form {
+            Form::Number => crc32(self.tag, &element.tag.to_le_bytes()),
+            Form::Prompt | Form::Part => element.tag,
+        };
+        if element.form == Form::Prompt && self.tags.len() <= INPUTS_MAX {
+            self.tags.push(element.tag);
         }
     }
 }
@@ -136,7 +147,7 @@ impl<'de> Visitor<'de> for TextVisitor {
         Ok(Text {
             chars: 4,
             tag,
-            number: true,
+            form: Form::Number,
             ..Text::default()
         })
     }
@@ -161,12 +172,7 @@ impl<'de> Visitor<'de> for TextVisitor {
         let mut list = Text::default();
         while let Some(element) = seq.next_element::<Text>()? {
             list.append(&element);
-            if !element.number && list.tags.len() <= INPUTS_MAX {
-                list.tags.push(element.tag);
-            }
         }
-        // Seen from outside, a finished list of tokens is a text.
-        list.number = false;
         Ok(list)
     }
 
@@ -179,7 +185,10 @@ impl<'de> Visitor<'de> for TextVisitor {
             #[serde(other)]
             Other,
         }
-        let mut whole = Text::default();
+        let mut whole = Text {
+            form: Form::Part,
+            ..Text::default()
+        };
         while let Some(key) = map.next_key()? {
             match key {
                 Key::Content | Key::Text => {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::answer::{Decoration, write_json_text};
+use crate::answer::Decoration;
+use crate::json::push_text;
 use crate::limits::{Denial, Kind, Wait};
 use crate::rate_headers::GoDuration;
 
@@ -51,7 +52,7 @@ impl Refusal {
         let (kind, code) = self.kind_and_code();
         let mut body = Vec::with_capacity(320);
         body.extend_from_slice(br#"{"error":{"message":""#);
-        write_json_text(&mut body, &self.message(path, model));
+        push_text(&mut body, &self.message(path, model));
         decoration.write(&mut body);
         // Writing to a vector cannot fail.
         let _ = write!(body, r#"","type":"{kind}","param":null,"code":"#);

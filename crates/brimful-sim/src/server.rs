@@ -12,7 +12,7 @@ use crate::answer::{self, Answer, Decoration};
 use crate::config::{ConfigError, OUTPUT_TOKENS_MAX, ServerConfig};
 use crate::draw::{self, Fault};
 use crate::hash::hash64;
-use crate::layout;
+use crate::json;
 use crate::ledger::{Ledger, Stats};
 use crate::limits::{Limits, Wait};
 use crate::prompt::{Body, INPUTS_MAX, Text};
@@ -469,7 +469,7 @@ impl Server {
 
     fn lay_out(&self, json: Vec<u8>) -> Bytes {
         Bytes::from(if self.config.pretty {
-            layout::spread(&json)
+            json::spread(&json)
         } else {
             json
         })
@@ -477,13 +477,12 @@ impl Server {
 
     /// The headers of every reply.
     fn headers(&self, authorization: Option<&str>) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(12);
+        let mut headers = HeaderMap::with_capacity(if self.limits.any_told() { 12 } else { 6 });
         headers.insert(CONTENT_TYPE, JSON);
-        let id = format!(
-            "req_{:016x}",
-            hash64(self.seed, &self.sequence.to_le_bytes())
-        );
-        if let Ok(id) = HeaderValue::try_from(id) {
+        let mut id = Vec::with_capacity(20);
+        id.extend_from_slice(b"req_");
+        json::push_hex(&mut id, hash64(self.seed, &self.sequence.to_le_bytes()), 16);
+        if let Ok(id) = HeaderValue::from_maybe_shared(Bytes::from(id)) {
             headers.insert(X_REQUEST_ID, id);
         }
         let echoed = authorization.filter(|_| self.config.echo_headers);
