@@ -283,13 +283,15 @@ impl<'a> Driver<'a> {
 
     fn take_in(&mut self, item: Item) {
         self.tally.rows_read += 1;
+        let (Item::Request(Request { row, .. }) | Item::Bad(BadRow { row, .. })) = &item;
+        self.outputs.expect(*row);
         match item {
-            Item::Bad(bad) => self.bad_row(bad),
+            Item::Bad(bad) => self.bad_row(&bad),
             Item::Request(request) => self.submit(request),
         }
     }
 
-    fn bad_row(&mut self, bad: BadRow) {
+    fn bad_row(&mut self, bad: &BadRow) {
         self.tally.bad_rows += 1;
         self.tally.dead += 1;
         let written = self.outputs.bad_row(bad);
