@@ -1,7 +1,5 @@
 //! The command `brimful`.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    ExitCode::SUCCESS
+fn main() -> std::process::ExitCode {
+    brimful_cli::main()
 }

@@ -157,7 +157,7 @@ impl Budget {
             let units = limit.spec.kind.units(&charge);
             limit.take(now, units);
             if units > 0 {
-                used.admitted += units;
+                used.admitted = used.admitted.saturating_add(units);
                 used.first.get_or_insert((now, units));
                 used.last = now;
             }
@@ -258,7 +258,7 @@ impl Budget {
             limit.settle(now, at, had, has);
             limit.release(had);
             if limit.spec.kind != LimitKind::Concurrency {
-                used.admitted = (used.admitted + has).saturating_sub(had);
+                used.admitted = used.admitted.saturating_add(has).saturating_sub(had);
             }
         }
     }
@@ -279,7 +279,10 @@ fn limit_status(spec: &LimitSpec, used: &Use) -> LimitStatus {
     }
     let units = u128::from(used.admitted.saturating_sub(first_units));
     let allowed_times_window = u128::from(spec.amount) * elapsed;
-    let share = units * spec.window.as_nanos() * 100_000 / allowed_times_window;
-    status.utilisation_millipercent = u64::try_from(share).ok();
+    // Only usage that no answer can have overflows this; its share is not known then.
+    let share = units
+        .checked_mul(spec.window.as_nanos() * 100_000)
+        .map(|used| used / allowed_times_window);
+    status.utilisation_millipercent = share.and_then(|share| u64::try_from(share).ok());
     status
 }

@@ -5,6 +5,8 @@
 //! next input or for [`Engine::poll_timeout`], whichever comes first, and say [`Input::Tick`].
 //! Calling too early is harmless.
 
+mod cooldown;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ use crate::queue::Queue;
 use crate::retry::{self, RetryBudget, RetryPolicy, Verdict};
 use crate::time::Timestamp;
 use crate::timer::{Timer, TimerTable};
+
+use cooldown::Cooldown;
 
 /// A request as its driver numbers it. Numbers are kept small by reusing those of finished
 /// requests: the engine keeps an array over them.
@@ -78,7 +82,8 @@ pub enum AttemptResult {
 /// What the driver tells the engine.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A request to be answered once.
+    /// A request to be answered once. The queue is as long as the driver makes it: it looks ahead
+    /// a bounded number of requests and submits the next when one finishes, never a whole file.
     Submit {
         /// Its number; must not be in use.
         request: RequestId,
@@ -195,19 +200,6 @@ pub struct Engine {
     rng: fastrand::Rng,
 }
 
-/// The pause of the whole upstream after a 429.
-#[derive(Debug, Default)]
-struct Cooldown {
-    /// When it began; attempts started before belong to the same episode.
-    since: Timestamp,
-    until: Timestamp,
-    /// Episodes without an answer in between.
-    episodes: u32,
-    /// Time since which nothing but 429 came, less what the provider asked to wait.
-    only_throttled: Option<Duration>,
-    counted_to: Timestamp,
-}
-
 impl Engine {
     /// An engine with nothing to do. Fails when a limit is out of range.
     pub fn new(config: EngineConfig) -> Result<Self, LimitSpecError> {
@@ -230,6 +222,11 @@ impl Engine {
     }
 
     /// Takes one input in. Drain [`Engine::poll_output`] before the next one.
+    ///
+    /// # Panics
+    ///
+    /// When a request is submitted under a number that is in use: its answer would be told to the
+    /// wrong caller. Nothing that a server says leads to a panic.
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::Submit { request, charge } => self.submit(now, request, charge),
@@ -261,7 +258,7 @@ impl Engine {
             backing_off: self.queue.backing_off(),
             in_flight: self.in_flight,
             binding: self.binding,
-            cooldown_until: (self.cooldown.until > now).then_some(self.cooldown.until),
+            cooldown_until: self.cooldown.until(now),
         }
     }
 
@@ -324,7 +321,6 @@ impl Engine {
             return;
         };
         self.in_flight -= 1;
-        let cancelled = entry.cancelled;
         match result {
             AttemptResult::Answered(usage) => {
                 let actual = match self.settlement {
@@ -341,89 +337,68 @@ impl Engine {
             }
             AttemptResult::NotSent(failure) => {
                 self.budget.refund(now, reservation);
-                self.failed(now, request, failure, cancelled);
+                self.failed(now, request, failure);
             }
             AttemptResult::Failed(failure) => {
                 self.budget.settle(now, reservation, None);
-                self.failed(now, request, failure, cancelled);
+                if failure.class != Class::Throttled {
+                    self.cooldown.interrupted();
+                }
+                self.failed(now, request, failure);
             }
         }
     }
 
-    fn failed(&mut self, now: Timestamp, request: RequestId, failure: Failure, cancelled: bool) {
+    fn failed(&mut self, now: Timestamp, request: RequestId, failure: Failure) {
         let entry = self.entries[request.0 as usize]
             .as_mut()
             .expect("looked up by the caller");
-        if cancelled {
-            self.finish(request, Outcome::Abandoned);
-            return;
-        }
-        if failure.class != Class::Throttled {
+        let class = failure.class;
+        if class != Class::Throttled {
             entry.failed += 1;
         }
+        let (cancelled, failed, started) = (entry.cancelled, entry.failed, entry.started);
         let age = now.since(entry.first_attempt);
-        let (failed, started) = (entry.failed, entry.started);
-        if failure.class == Class::Throttled {
+        // What the upstream says of itself holds even when nobody wants the request any more.
+        if class == Class::Throttled {
             self.throttled(now, started, failure.retry_after);
-        } else {
-            self.cooldown.only_throttled = None;
         }
-        let verdict = retry::decide(&self.retry, &failure, failed, age, &mut self.rng);
-        let class = failure.class;
-        match verdict {
-            Verdict::Dead => self.finish(request, Outcome::Dead(failure)),
+        let wait = match retry::decide(&self.retry, &failure, failed, age, &mut self.rng) {
             Verdict::StopRun => {
                 self.finish(request, Outcome::Abandoned);
                 self.stop(StopReason::Upstream(class));
+                return;
             }
-            _ if self.stopped.is_some() => self.finish(request, Outcome::Abandoned),
+            _ if cancelled => return self.finish(request, Outcome::Abandoned),
+            Verdict::Dead => return self.finish(request, Outcome::Dead(failure)),
+            _ if self.stopped.is_some() => return self.finish(request, Outcome::Abandoned),
             Verdict::WithTheModel => {
                 self.queue.push_due(request);
-                self.event(Event::Retried {
-                    request,
-                    class,
-                    wait: Duration::ZERO,
-                });
+                Duration::ZERO
             }
             Verdict::After(backoff) => {
                 let wait = backoff.max(self.retry_budget.take(now));
                 self.queue.push_later(request, now + wait);
-                self.event(Event::Retried {
-                    request,
-                    class,
-                    wait,
-                });
+                wait
             }
-        }
+        };
+        self.event(Event::Retried {
+            request,
+            class,
+            wait,
+        });
     }
 
     /// A 429 for speed: the whole upstream pauses, all waiting requests follow the one model.
     fn throttled(&mut self, now: Timestamp, started: Timestamp, retry_after: Option<Duration>) {
         self.budget.drain(now);
-        let cooldown = &mut self.cooldown;
-        // Several attempts of one volley are refused together: that is one episode.
-        let new_episode = cooldown.episodes == 0 || started >= cooldown.since;
-        if new_episode {
-            cooldown.episodes = cooldown.episodes.saturating_add(1);
-            cooldown.since = now;
-        }
-        let wait = retry_after.unwrap_or_else(|| self.retry.backoff(cooldown.episodes));
-        let wait = wait.min(self.retry.max_request_time);
-        let until = now + wait;
-        let idle = now.since(cooldown.counted_to);
-        let counted = cooldown
-            .only_throttled
-            .map_or(Duration::ZERO, |sum| sum + idle);
-        cooldown.only_throttled = Some(counted);
-        cooldown.counted_to =
-            cooldown
-                .counted_to
-                .max(if retry_after.is_some() { until } else { now });
-        if until > cooldown.until {
-            cooldown.until = until;
+        let moved = self
+            .cooldown
+            .throttled(now, started, retry_after, &self.retry);
+        if let Some(until) = moved {
             self.event(Event::CooldownStarted { until });
         }
-        if counted >= self.retry.max_throttled_time {
+        if self.cooldown.only_throttled() >= self.retry.max_throttled_time {
             self.stop(StopReason::OnlyThrottled);
         }
     }
@@ -451,7 +426,9 @@ impl Engine {
     }
 
     fn stop(&mut self, reason: StopReason) {
-        if self.stopped.is_some() {
+        // A reason of the upstream's is graver than a wish, and the first of them stands.
+        let graver = self.stopped == Some(StopReason::Asked) && reason != StopReason::Asked;
+        if self.stopped.is_some() && !graver {
             return;
         }
         self.stopped = Some(reason.clone());
@@ -468,9 +445,12 @@ impl Engine {
         if let Some(at) = self.queue.wake(now) {
             self.timers.set(Timer::Retry, at);
         }
-        if self.cooldown.until > now {
+        if self.queue.len() + self.in_flight == 0 {
+            self.cooldown.interrupted();
+        }
+        if let Some(until) = self.cooldown.until(now) {
             if self.queue.head().is_some() {
-                self.timers.set(Timer::Cooldown, self.cooldown.until);
+                self.timers.set(Timer::Cooldown, until);
             }
             return;
         }
@@ -512,21 +492,18 @@ impl Engine {
     }
 
     fn finish(&mut self, request: RequestId, outcome: Outcome) {
-        if let Some(entry) = self.entries.get_mut(request.0 as usize) {
-            *entry = None;
+        if let Some(slot) = self.entries.get_mut(request.0 as usize) {
+            let ended = slot.take();
+            debug_assert!(
+                ended.is_none_or(|entry| entry.reservation.is_none()),
+                "{request:?} finished with an attempt in flight"
+            );
         }
         self.outputs.push_back(Output::Finish { request, outcome });
     }
 
     fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
-    }
-}
-
-impl Cooldown {
-    const fn answered(&mut self) {
-        self.episodes = 0;
-        self.only_throttled = None;
     }
 }
 

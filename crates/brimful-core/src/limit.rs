@@ -73,7 +73,8 @@ pub struct LimitSpec {
     /// nothing is sent in bursts. Only for [`Shape::TokenBucket`].
     pub burst: Option<u64>,
     /// Variation of the delay between sending and the server's admission that must not lead over
-    /// the limit. Default: 0.5 % of the window for `paced`, 300 ms for a bucket with known burst.
+    /// the limit; at most 31 days. Default: 0.5 % of the window for `paced`, 300 ms for a bucket
+    /// with known burst.
     pub jitter: Option<Duration>,
 }
 
@@ -142,6 +143,9 @@ impl LimitSpec {
                 window: self.window,
             });
         }
+        if self.jitter.is_some_and(|jitter| jitter > WINDOW_MAX) {
+            return Err(LimitSpecError::Jitter { name: name() });
+        }
         match (self.shape, self.burst) {
             (Shape::Paced, Some(_)) => Err(LimitSpecError::BurstNeedsBucket { name: name() }),
             (Shape::TokenBucket, Some(burst)) if burst == 0 || burst > AMOUNT_MAX => {
@@ -177,6 +181,12 @@ pub enum LimitSpecError {
         name: String,
         /// The window that was given.
         window: Duration,
+    },
+    /// The jitter is out of range.
+    #[error("limit `{name}`: the jitter is longer than 31 days")]
+    Jitter {
+        /// Name of the limit.
+        name: String,
     },
     /// A burst was declared for a shape that sends none.
     #[error("limit `{name}`: a burst needs the shape `token-bucket`")]

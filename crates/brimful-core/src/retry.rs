@@ -85,7 +85,8 @@ pub(crate) fn decide(
         Class::Overloaded | Class::Transient => {
             let longest = u64::try_from(policy.backoff(failed).as_nanos()).unwrap_or(u64::MAX);
             let jittered = Duration::from_nanos(rng.u64(0..=longest));
-            failure.retry_after.unwrap_or_default() + jittered
+            let asked = failure.retry_after.unwrap_or_default();
+            asked.saturating_add(jittered)
         }
     };
     if age.saturating_add(wait) >= policy.max_request_time {
@@ -114,7 +115,8 @@ pub(crate) struct RetryBudget {
 impl RetryBudget {
     const RETRY: i64 = 1000;
     const PER_FIRST_ATTEMPT: i64 = 200;
-    const PER_SECOND: i64 = 10 * Self::RETRY;
+    /// A thousandth of a retry each: 10 retries a second.
+    const EARN_MICROS: u64 = 100;
     const CAP: i64 = 100 * Self::RETRY;
 
     pub(crate) const fn new() -> Self {
@@ -130,15 +132,14 @@ impl RetryBudget {
 
     /// Books one retry and says how long it has to wait beyond its own backoff.
     pub(crate) fn take(&mut self, now: Timestamp) -> Duration {
-        let earned = now.since(self.at).as_micros().min(20_000_000);
-        let earned = i64::try_from(earned).expect("bounded above") * Self::PER_SECOND / 1_000_000;
-        if earned > 0 {
-            self.level = (self.level + earned).min(Self::CAP);
-            self.at = now;
-        }
-        self.level -= Self::RETRY;
+        let elapsed = now.since(self.at).as_nanos() / 1000;
+        let earned = u64::try_from(elapsed).unwrap_or(u64::MAX) / Self::EARN_MICROS;
+        // What is left of the time counts towards the next thousandth.
+        self.at = self.at + Duration::from_micros(earned * Self::EARN_MICROS);
+        let earned = i64::try_from(earned).unwrap_or(i64::MAX);
+        self.level = self.level.saturating_add(earned).min(Self::CAP) - Self::RETRY;
         let owed = u64::try_from(-self.level).unwrap_or(0);
-        Duration::from_micros(owed.saturating_mul(1_000_000) / Self::PER_SECOND.unsigned_abs())
+        Duration::from_micros(owed.saturating_mul(Self::EARN_MICROS))
     }
 }
 
@@ -245,5 +246,18 @@ mod tests {
             budget.first_attempt();
         }
         assert_eq!(budget.take(now), Duration::from_millis(100));
+    }
+
+    #[test]
+    fn the_retry_budget_earns_from_every_microsecond() {
+        let mut budget = RetryBudget::new();
+        let mut now = Timestamp::from_secs(1);
+        let mut waits = Duration::ZERO;
+        // A retry every 199 µs earns 1.99 thousandths; losing the rest would cost half of it.
+        for _ in 0..10_000 {
+            now = now + Duration::from_micros(199);
+            waits = budget.take(now);
+        }
+        assert_eq!(waits, Duration::from_micros((9_900_000 - 19_899) * 100));
     }
 }

@@ -6,3 +6,4 @@
 pub mod dialect;
 pub mod duration;
 pub mod reply;
+pub mod text;

@@ -3,5 +3,7 @@
 pub mod fingerprint;
 pub mod journal;
 pub mod output;
+pub mod redact;
 pub mod request;
 pub mod source;
+pub mod transport;

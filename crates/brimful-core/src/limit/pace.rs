@@ -9,34 +9,41 @@ use crate::time::Timestamp;
 /// because sending it at once would be a burst that the server may judge.
 const CATCH_UP: Duration = Duration::from_millis(50);
 
+/// The longest debt, beyond what a reservation itself may leave, that settling can leave. Larger
+/// usage is an error of the server's: believing it would stop the run for ever.
+pub(super) const DEBT: Duration = Duration::from_secs(24 * 3600);
+
 /// A level that earns `num / den` units a nanosecond and may go below zero.
 ///
 /// Something may start when the level is at or above zero; its size is then taken, however large:
 /// large requests are paid for after they start. So the first request starts at once and the rest
-/// follow at the rate. The level is scaled by `den`; no floats.
+/// follow at the rate: nothing is earned before the first. The level is scaled by `den`; no floats.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     /// Units per nanosecond, times `den`.
     num: i128,
     den: i128,
     level: i128,
-    at: Timestamp,
+    /// When the level was last changed. `None` before the first start.
+    at: Option<Timestamp>,
     /// Highest level that waiting can earn.
     cap: i128,
+    /// Lowest level that settling can leave.
+    floor: i128,
 }
 
 impl Pace {
     /// Earns `amount × permille / 1000` in each `window`.
     pub(super) fn new(amount: u64, permille: u32, window: Duration) -> Self {
         let num = i128::from(amount) * i128::from(permille);
-        let den = i128::try_from(window.as_nanos()).expect("a window is at most 31 days") * 1000;
-        let cap = num * i128::try_from(CATCH_UP.as_nanos()).expect("50 ms fit");
+        let den = nanos(window) * 1000;
         Self {
             num,
             den,
             level: 0,
-            at: Timestamp::ZERO,
-            cap,
+            at: None,
+            cap: num * nanos(CATCH_UP),
+            floor: -num * nanos(window + DEBT),
         }
     }
 
@@ -47,7 +54,8 @@ impl Pace {
         if level >= 0 {
             now
         } else {
-            now + self.time_to_earn(-level)
+            // Should the clock have stepped back, nothing is earned until it is where it was.
+            self.at.map_or(now, |at| at.max(now)) + time_to_earn(-level, self.num)
         }
     }
 
@@ -58,29 +66,39 @@ impl Pace {
         let size = i128::from(units) * self.den;
         let useful = (self.cap - size).max((size - 1).min(self.cap));
         self.level = self.level_at(now).min(useful) - size;
-        self.at = self.at.max(now);
+        self.at = self.at.max(Some(now));
     }
 
     /// Corrects the level by units that turned out not to be used (`+`) or used beyond (`−`).
     pub(super) fn correct(&mut self, now: Timestamp, units: i128) {
-        self.level = (self.level_at(now) + units * self.den).min(self.cap);
-        self.at = self.at.max(now);
+        let level = self.level_at(now) + units * self.den;
+        self.level = level.clamp(self.floor, self.cap);
+        self.at = self.at.max(Some(now));
     }
 
     /// Forgets what waiting has earned.
     pub(super) fn drain(&mut self, now: Timestamp) {
         self.level = self.level_at(now).min(0);
-        self.at = self.at.max(now);
+        self.at = self.at.map(|at| at.max(now));
     }
 
     #[inline]
     fn level_at(&self, now: Timestamp) -> i128 {
-        let elapsed = i128::from(now.as_nanos().saturating_sub(self.at.as_nanos()));
-        (self.level + elapsed * self.num).min(self.cap)
+        let elapsed = self
+            .at
+            .map_or(0, |at| now.as_nanos().saturating_sub(at.as_nanos()));
+        (self.level + i128::from(elapsed) * self.num).min(self.cap)
     }
+}
 
-    fn time_to_earn(&self, scaled: i128) -> Duration {
-        let nanos = (scaled + self.num - 1) / self.num;
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
+/// How long it takes to earn a scaled level at `num` a nanosecond, rounded up.
+#[inline]
+pub(super) fn time_to_earn(scaled: i128, num: i128) -> Duration {
+    let nanos = (scaled + num - 1) / num;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// Nanoseconds of a duration that was checked to be at most 31 days, or a constant.
+pub(super) fn nanos(duration: Duration) -> i128 {
+    i128::try_from(duration.as_nanos()).expect("a duration of days fits")
 }

@@ -2,13 +2,15 @@
 //!
 //! With a declared burst B the level mirrors the server's: it starts full at B − ρJ, the part of
 //! the bucket that stays safe when the delay to the server varies by J (a process bounded by
-//! (σ, ρ) when sent arrives as (σ + ρJ, ρ)). Without one the bucket may be as small as a single
-//! request: nothing is sent in bursts, only the rate rises to 100 %.
+//! (σ, ρ) when sent arrives as (σ + ρJ, ρ)). A request larger than this part starts only when the
+//! server's bucket is certainly full: up to J after the safe part is. Without a declared burst the
+//! bucket may be as small as a single request: nothing is sent in bursts, only the rate rises to
+//! 100 %.
 
 use std::time::Duration;
 
 use super::LimitSpec;
-use super::pace::Pace;
+use super::pace::{DEBT, Pace, nanos, time_to_earn};
 use crate::time::Timestamp;
 
 const JITTER: Duration = Duration::from_millis(300);
@@ -27,14 +29,20 @@ enum State {
     Bucket(Bucket),
 }
 
-/// The mirror of a bucket with known capacity. The level is scaled by `den`.
+/// The mirror of a bucket with known capacity. Levels are scaled by `den`.
 #[derive(Clone, Debug)]
 struct Bucket {
     num: i128,
     den: i128,
+    /// What is certainly there. Above `safe` it serves one request that is larger than `safe`.
     level: i128,
-    cap: i128,
     at: Timestamp,
+    /// B − ρJ, at least one unit: as much may start in a burst.
+    safe: i128,
+    /// B: what the server holds after nothing was under way for the jitter.
+    full: i128,
+    /// Lowest level that settling can leave.
+    floor: i128,
 }
 
 impl TokenBucket {
@@ -47,18 +55,17 @@ impl TokenBucket {
             };
         };
         let num = i128::from(spec.amount);
-        let den = i128::try_from(spec.window.as_nanos()).expect("a window is at most 31 days");
-        let jitter = spec.jitter.unwrap_or(JITTER).as_nanos();
-        let jitter = i128::try_from(jitter)
-            .unwrap_or(i128::MAX / num)
-            .min(i128::MAX / num / 2);
-        let cap = (i128::from(burst) * den - num * jitter).max(den);
+        let den = nanos(spec.window);
+        let full = i128::from(burst) * den;
+        let jitter = spec.jitter.unwrap_or(JITTER);
         let bucket = Bucket {
             num,
             den,
-            level: cap,
-            cap,
+            level: full,
             at: Timestamp::ZERO,
+            safe: (full - num * nanos(jitter)).max(den),
+            full,
+            floor: -num * nanos(jitter + DEBT),
         };
         Self {
             most: burst,
@@ -81,7 +88,7 @@ impl TokenBucket {
     pub(super) fn take(&mut self, now: Timestamp, units: u64) {
         match &mut self.state {
             State::Even(pace) => pace.take(now, units),
-            State::Bucket(bucket) => bucket.add(now, -i128::from(units)),
+            State::Bucket(bucket) => bucket.take(now, units),
         }
     }
 
@@ -89,43 +96,51 @@ impl TokenBucket {
         let units = i128::from(reserved) - i128::from(actual);
         match &mut self.state {
             State::Even(pace) => pace.correct(now, units),
-            State::Bucket(bucket) => bucket.add(now, units),
+            State::Bucket(bucket) => bucket.correct(now, units),
         }
     }
 
     pub(super) fn drain(&mut self, now: Timestamp) {
         match &mut self.state {
             State::Even(pace) => pace.drain(now),
-            State::Bucket(bucket) => {
-                bucket.level = bucket.level_at(now).min(0);
-                bucket.at = bucket.at.max(now);
-            }
+            State::Bucket(bucket) => bucket.drain(now),
         }
     }
 }
 
 impl Bucket {
-    /// Units larger than the safe part of the bucket start when that part is full.
     #[inline]
     fn earliest(&self, now: Timestamp, units: u64) -> Timestamp {
-        let needed = (i128::from(units) * self.den).min(self.cap);
-        let missing = needed - self.level_at(now);
+        let missing = i128::from(units) * self.den - self.level_at(now);
         if missing <= 0 {
             return now;
         }
-        let nanos = (missing + self.num - 1) / self.num;
-        now + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        self.at.max(now) + time_to_earn(missing, self.num)
     }
 
     #[inline]
-    fn add(&mut self, now: Timestamp, units: i128) {
-        self.level = (self.level_at(now) + units * self.den).min(self.cap);
+    fn take(&mut self, now: Timestamp, units: u64) {
+        self.level = self.level_at(now).min(self.safe) - i128::from(units) * self.den;
+        self.at = self.at.max(now);
+    }
+
+    /// Corrects the level by units that turned out not to be used (`+`) or used beyond (`−`). What
+    /// comes back does not show that nothing is under way: it fills the safe part only.
+    fn correct(&mut self, now: Timestamp, units: i128) {
+        let level = self.level_at(now);
+        let corrected = level + units * self.den;
+        self.level = corrected.clamp(self.floor, self.safe.max(level));
+        self.at = self.at.max(now);
+    }
+
+    fn drain(&mut self, now: Timestamp) {
+        self.level = self.level_at(now).min(0);
         self.at = self.at.max(now);
     }
 
     #[inline]
     fn level_at(&self, now: Timestamp) -> i128 {
         let elapsed = i128::from(now.as_nanos().saturating_sub(self.at.as_nanos()));
-        (self.level + elapsed * self.num).min(self.cap)
+        (self.level + elapsed * self.num).min(self.full)
     }
 }

@@ -9,6 +9,10 @@ use crate::time::Timestamp;
 /// at most 16 KB.
 const SLOTS: u64 = 512;
 
+/// The most that is counted in one slot: several times the largest amount, so that a slot full of
+/// debt blocks for a window like any other, and the sum of all slots stays far from overflow.
+const SLOT_MAX: u64 = 1 << 53;
+
 /// Admits no more than `amount` in any stretch of `slots` + 1 consecutive slots, which contains
 /// every window.
 #[derive(Clone, Debug)]
@@ -54,11 +58,14 @@ impl Window {
             self.sum -= count;
             self.taken.pop_front();
         }
-        match self.taken.back_mut() {
-            Some((newest, count)) if *newest == slot => *count += units,
-            _ => self.taken.push_back((slot, units)),
+        if newest != slot || self.taken.is_empty() {
+            self.taken.push_back((slot, 0));
         }
-        self.sum += units;
+        if let Some((_, count)) = self.taken.back_mut() {
+            let counted = units.min(SLOT_MAX - *count);
+            *count += counted;
+            self.sum += counted;
+        }
     }
 
     /// Changes what started at `taken_at` from `reserved` to `actual`. What has left the window
@@ -81,6 +88,11 @@ impl Window {
             *count -= given_back;
             self.sum -= given_back;
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn slots(&self) -> usize {
+        self.taken.len()
     }
 
     fn earliest_slow(&self, now: Timestamp, units: u64) -> Timestamp {

@@ -1,0 +1,337 @@
+//! The flags of every command. What is typed here can also stand in `brimful.toml`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::mock::MockArgs;
+use crate::units::{self, Burst};
+
+/// Pushes LLM API requests through rate limits: at the full rate, never over it, losing nothing.
+#[derive(Debug, Parser)]
+#[command(name = "brimful", version, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send a file of prompts and keep every answer once
+    Run(Box<RunArgs>),
+    /// Serve a fake provider with limits, latency and faults, to test programs with
+    Mock(Box<MockArgs>),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell to complete for
+        shell: clap_complete::Shell,
+    },
+    /// Print a man page
+    Man {
+        /// The command whose page to print; without it, the page of `brimful` itself
+        command: Option<String>,
+    },
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  Try it without a key or a network:
+    brimful run examples/emoji.csv -o captions.csv --provider mock --model demo --rpm 6000 \\
+      --prompt 'Write a caption for {{ emoji }} ({{ name }})'
+  An OpenAI Batch file at 500 requests and 200,000 tokens a minute:
+    brimful run batch.jsonl -o answers.jsonl --rpm 500 --tpm 200k
+  The same command again sends only what has no answer.
+
+Exit codes: 0 every request answered; 1 fatal, nothing lost; 2 wrong usage or refused by --strict;
+3 finished with dead letters; 4 stopped by --max-cost or --deadline; 130/143 stopped by a signal.";
+
+/// Send a file of prompts and keep every answer once
+#[derive(Debug, Args)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(crate) struct RunArgs {
+    /// Batch JSONL, JSONL, CSV, TSV or plain text (a prompt a line); `-` for standard input
+    #[arg(required_unless_present_any = ["repeat", "config"])]
+    pub(crate) input: Option<PathBuf>,
+
+    /// Where answers go: `.jsonl`, `.csv`, or `-` for standard output
+    #[arg(short, long, value_name = "FILE", required_unless_present = "config")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Take flags that are not given here from the table `[run]` of this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    #[command(flatten, next_help_heading = "Requests")]
+    pub(crate) requests: RequestArgs,
+    #[command(flatten, next_help_heading = "Where to")]
+    pub(crate) target: TargetArgs,
+    #[command(flatten, next_help_heading = "Limits")]
+    pub(crate) limits: LimitArgs,
+    #[command(flatten, next_help_heading = "Failures")]
+    pub(crate) retry: RetryArgs,
+    #[command(flatten, next_help_heading = "Journal and outputs")]
+    pub(crate) outputs: OutputArgs,
+    #[command(flatten, next_help_heading = "Stopping")]
+    pub(crate) stop: StopArgs,
+    #[command(flatten, next_help_heading = "Watching")]
+    pub(crate) watch: WatchArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RequestArgs {
+    /// What INPUT is, when its content does not tell
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) input_format: Option<InputFormat>,
+    /// Prompt of each row, a template: `Translate: {{ text }}`
+    #[arg(long, value_name = "TEMPLATE", conflicts_with = "prompt_file")]
+    pub(crate) prompt: Option<String>,
+    /// As --prompt, from a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prompt_file: Option<PathBuf>,
+    /// System prompt (instructions) of each row, a template
+    #[arg(long, value_name = "TEMPLATE")]
+    pub(crate) system: Option<String>,
+    /// Whole body of each request: a JSON document whose strings are templates, or its file
+    #[arg(long, value_name = "JSON|FILE", conflicts_with_all = ["prompt", "prompt_file", "system"])]
+    pub(crate) body_template: Option<String>,
+    /// Model named in each body
+    #[arg(short, long)]
+    pub(crate) model: Option<String>,
+    /// Endpoint of rows: chat, responses, completions, embeddings, or a path
+    #[arg(long, value_name = "NAME|PATH", default_value = "chat")]
+    pub(crate) endpoint: String,
+    /// Set a field of each body; the value is JSON, else text: --param temperature=0
+    #[arg(long, value_name = "NAME=JSON")]
+    pub(crate) param: Vec<String>,
+    /// Column that names each row; must be unique. Default: the row number
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) id_column: Option<String>,
+    /// Column with the input tokens of each row. Default: characters / 4
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) estimate_column: Option<String>,
+    /// Only the first N rows
+    #[arg(long, value_name = "N", value_parser = units::amount)]
+    pub(crate) first: Option<u64>,
+    /// No INPUT: N requests from one prompt, in which `{{ index }}` counts from 1
+    #[arg(long, value_name = "N", value_parser = units::positive, conflicts_with_all = ["input", "id_column", "estimate_column", "first"])]
+    pub(crate) repeat: Option<u64>,
+    /// Check all rows first and refuse to start if any is bad
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Longest line of the input
+    #[arg(long, value_name = "BYTES", default_value = "64MB", value_parser = units::bytes)]
+    pub(crate) line_max_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum InputFormat {
+    Batch,
+    Jsonl,
+    Csv,
+    Tsv,
+    Text,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TargetArgs {
+    /// Whose API: its address, key variable and way of charging. `mock` is a simulator inside this
+    /// program that needs neither key nor network
+    #[arg(long, value_enum)]
+    pub(crate) provider: Option<Provider>,
+    /// Address of an OpenAI-compatible API, such as http://localhost:8000/v1.
+    /// Default: $OPENAI_BASE_URL, else https://api.openai.com/v1
+    #[arg(long, value_name = "URL")]
+    pub(crate) base_url: Option<String>,
+    /// Environment variable that holds the key. Default: OPENAI_API_KEY
+    #[arg(long, value_name = "VAR")]
+    pub(crate) api_key_env: Option<String>,
+    /// Send this header; `env:VAR` takes the value from the environment: 'X-Team: env:TEAM'
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub(crate) header: Vec<String>,
+    /// From sending to the last byte of an answer
+    #[arg(long, value_name = "TIME", default_value = "600s", value_parser = units::duration)]
+    pub(crate) timeout: Duration,
+    /// Name lookup, TCP and TLS
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    pub(crate) connect_timeout: Duration,
+    /// Largest answer, decompressed
+    #[arg(long, value_name = "BYTES", default_value = "64MB", value_parser = units::bytes)]
+    pub(crate) response_max_bytes: u64,
+    /// Largest head of an answer
+    #[arg(long, value_name = "BYTES", default_value = "64KB", value_parser = units::bytes)]
+    pub(crate) headers_max_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Provider {
+    Openai,
+    Mock,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// Requests a minute
+    #[arg(long, value_name = "N", value_parser = units::positive)]
+    pub(crate) rpm: Option<u64>,
+    /// Requests a second
+    #[arg(long, value_name = "N", value_parser = units::positive)]
+    pub(crate) rps: Option<u64>,
+    /// Requests a day (any 24 hours)
+    #[arg(long, value_name = "N", value_parser = units::positive)]
+    pub(crate) rpd: Option<u64>,
+    /// Tokens a minute, input and output
+    #[arg(long, value_name = "N", value_parser = units::positive)]
+    pub(crate) tpm: Option<u64>,
+    /// Input tokens a minute
+    #[arg(long, value_name = "N", value_parser = units::positive)]
+    pub(crate) itpm: Option<u64>,
+    /// Output tokens a minute
+    #[arg(long, value_name = "N", value_parser = units::positive)]
+    pub(crate) otpm: Option<u64>,
+    /// Tokens a day (any 24 hours)
+    #[arg(long, value_name = "N", value_parser = units::positive)]
+    pub(crate) tpd: Option<u64>,
+    /// Most requests in flight. auto: as many as the rate needs, 64 when no rate is given
+    #[arg(long, value_name = "N|auto", default_value = "auto")]
+    pub(crate) concurrency: String,
+    /// How the server enforces the limits. paced is safe where this is not known and uses 99.1 % of
+    /// the rate; token-bucket uses all of it
+    #[arg(long, value_enum, default_value = "paced")]
+    pub(crate) limit_shape: LimitShape,
+    /// Capacity of the server's buckets: requests, or a time (1s: one second of every rate). Without
+    /// it nothing is sent in bursts. Needs --limit-shape token-bucket
+    #[arg(long, value_name = "N|TIME", value_parser = units::burst)]
+    pub(crate) burst: Option<Burst>,
+    /// Variation of the delay to the server that must not lead over a limit. Default: 0.5 % of each
+    /// window for paced, 300ms for a declared burst
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) jitter: Option<Duration>,
+    /// What a request is charged before it is sent, of estimated input and max_tokens. Default: max
+    /// for openai, else sum
+    #[arg(long, value_enum)]
+    pub(crate) charge: Option<Charge>,
+    /// Whether the server corrects a charge by the usage it reports
+    #[arg(long, value_enum, default_value = "none")]
+    pub(crate) settle: Settle,
+    /// Output tokens assumed where a request sets no max_tokens
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = units::amount)]
+    pub(crate) default_output_tokens: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LimitShape {
+    Paced,
+    TokenBucket,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Charge {
+    Max,
+    Sum,
+    Input,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Settle {
+    None,
+    Usage,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetryArgs {
+    /// First backoff; doubles with each attempt
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = units::duration)]
+    pub(crate) base_backoff: Duration,
+    /// Longest backoff
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration)]
+    pub(crate) max_backoff: Duration,
+    /// Attempts of one request; being throttled (429) does not use them up
+    #[arg(long, value_name = "N", default_value = "6", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_attempts: u32,
+    /// Give a request up this long after its first attempt
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = units::duration)]
+    pub(crate) max_request_time: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OutputArgs {
+    /// Keep answers here for resuming, where -o is not such a file itself. Default:
+    /// OUTPUT.journal.jsonl; with `-o -`, none
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// What an answer must survive: power loss (written to disk in groups), or this process' death
+    #[arg(long, value_enum, default_value = "power")]
+    pub(crate) durability: Durability,
+    /// Send dead letters of earlier runs again
+    #[arg(long)]
+    pub(crate) retry_failed: bool,
+    /// Forget earlier answers (they are kept in FILE.old) and send everything
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// With `-o -`: rows in the order of the input
+    #[arg(long)]
+    pub(crate) ordered: bool,
+    /// Part of the answer that becomes the column `response`: '$.choices[0].message.content'
+    #[arg(long, value_name = "JSONPATH")]
+    pub(crate) response_path: Option<String>,
+    /// Put this before the names of the columns response, usage and error
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) output_prefix: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Durability {
+    Power,
+    Process,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StopArgs {
+    /// After SIGTERM or SIGHUP: how long answers in flight are awaited
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
+    pub(crate) grace: Duration,
+    /// Start nothing after this long; the same command goes on later
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub(crate) deadline: Option<Duration>,
+    /// Price in US dollars for a million tokens, input and output: 0.15,0.60
+    #[arg(long, value_name = "IN,OUT")]
+    pub(crate) price: Option<String>,
+    /// Start nothing once answers have cost this many US dollars; needs --price. What is in flight
+    /// then may exceed it
+    #[arg(long, value_name = "USD", requires = "price")]
+    pub(crate) max_cost: Option<f64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// How progress is shown. auto: a bar on a terminal, else lines of JSON
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) progress: ProgressStyle,
+    /// Time between two lines of JSON progress
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    pub(crate) progress_every: Duration,
+    /// Write one line of JSON for each attempt
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
+    /// Messages on standard error: text, or lines of JSON with one for each attempt
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Seed of every random choice
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub(crate) seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressStyle {
+    Auto,
+    Bar,
+    Json,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}

@@ -1,0 +1,126 @@
+//! Limits and retry, from flags to the engine.
+
+use std::time::Duration;
+
+use brimful_core::{
+    ChargeRule, EngineConfig, LimitKind, LimitSpec, RetryPolicy, Settlement, Shape,
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::{say, usage};
+use crate::args::{Charge, LimitShape, Provider, RunArgs, Settle};
+use crate::units::{Burst, positive};
+
+/// In flight when the rate is not known.
+const CONCURRENCY_WITHOUT_RATE: u64 = 64;
+/// In flight at most when the rate decides: 4,096 connections cost 160 MB.
+const CONCURRENCY_WITH_RATE: u64 = 4096;
+/// Descriptors that are not connections: files, the terminal, timers.
+const DESCRIPTORS_RESERVED: u64 = 64;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn engine(args: &RunArgs, concurrency: u64) -> anyhow::Result<EngineConfig> {
+    let mut specs = rates(args)?;
+    specs.push(LimitSpec::concurrency(concurrency));
+    let mut config = EngineConfig::new(specs);
+    config.retry = RetryPolicy::new();
+    config.retry.base_backoff = args.retry.base_backoff;
+    config.retry.max_backoff = args.retry.max_backoff;
+    config.retry.max_attempts = args.retry.max_attempts;
+    config.retry.max_request_time = args.retry.max_request_time;
+    config.charge_rule = match args.limits.charge {
+        Some(Charge::Max) => ChargeRule::Max,
+        Some(Charge::Sum) => ChargeRule::Sum,
+        Some(Charge::Input) => ChargeRule::Input,
+        None if super::target::is_openai(args) => ChargeRule::Max,
+        None => ChargeRule::Sum,
+    };
+    config.settlement = match args.limits.settle {
+        Settle::None => Settlement::None,
+        Settle::Usage => Settlement::Usage,
+    };
+    config.seed = args.watch.seed;
+    Ok(config)
+}
+
+fn rates(args: &RunArgs) -> anyhow::Result<Vec<LimitSpec>> {
+    let limits = &args.limits;
+    if limits.burst.is_some() && limits.limit_shape == LimitShape::Paced {
+        return Err(usage("--burst says how much a bucket holds: add --limit-shape token-bucket"));
+    }
+    let second = Duration::from_secs(1);
+    let flags = [
+        ("rps", LimitKind::Requests, limits.rps, second),
+        ("rpm", LimitKind::Requests, limits.rpm, MINUTE),
+        ("rpd", LimitKind::Requests, limits.rpd, DAY),
+        ("tpm", LimitKind::TotalTokens, limits.tpm, MINUTE),
+        ("itpm", LimitKind::InputTokens, limits.itpm, MINUTE),
+        ("otpm", LimitKind::OutputTokens, limits.otpm, MINUTE),
+        ("tpd", LimitKind::TotalTokens, limits.tpd, DAY),
+    ];
+    let mut specs = Vec::new();
+    for (name, kind, amount, window) in flags {
+        let Some(amount) = amount else { continue };
+        let mut spec = LimitSpec::new(name, kind, amount, window);
+        if limits.limit_shape == LimitShape::TokenBucket {
+            spec = spec.shape(Shape::TokenBucket);
+            spec.burst = burst(limits.burst, &spec);
+        }
+        spec.jitter = limits.jitter;
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+fn burst(declared: Option<Burst>, spec: &LimitSpec) -> Option<u64> {
+    match declared? {
+        Burst::Requests(count) => (spec.kind == LimitKind::Requests).then_some(count),
+        Burst::Time(time) => {
+            let units = u128::from(spec.amount) * time.as_nanos() / spec.window.as_nanos();
+            Some(u64::try_from(units).unwrap_or(u64::MAX).max(1))
+        }
+    }
+}
+
+/// Requests in flight that the flags ask for and the descriptors allow.
+pub(super) fn concurrency(args: &RunArgs) -> anyhow::Result<u64> {
+    let limits = &args.limits;
+    let network = args.target.provider != Some(Provider::Mock);
+    let available = if network { descriptors() } else { u64::MAX };
+    if limits.concurrency != "auto" {
+        let wanted = positive(&limits.concurrency)
+            .map_err(|error| usage(format!("--concurrency: {error} (or auto)")))?;
+        if wanted > available {
+            let text = format!(
+                "--concurrency {wanted} needs {} file descriptors, this shell allows {}: going on \
+                 with {available}; raise it by `ulimit -n {}`",
+                wanted + DESCRIPTORS_RESERVED,
+                available + DESCRIPTORS_RESERVED,
+                wanted + DESCRIPTORS_RESERVED,
+            );
+            say(args.watch.log_format, "warning", &text);
+        }
+        return Ok(wanted.min(available));
+    }
+    let rated = [limits.rps, limits.rpm, limits.tpm, limits.itpm, limits.otpm];
+    let auto = if rated.iter().any(Option::is_some) {
+        CONCURRENCY_WITH_RATE
+    } else {
+        CONCURRENCY_WITHOUT_RATE
+    };
+    Ok(auto.min(available))
+}
+
+/// Connections that the descriptor limit leaves room for, after raising it as far as it goes.
+fn descriptors() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let (soft, hard) = (limit.current, limit.maximum);
+    if soft != hard {
+        // Where it is refused, the old limit stands.
+        let _refused = setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard });
+    }
+    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    now.saturating_sub(DESCRIPTORS_RESERVED).max(1)
+}

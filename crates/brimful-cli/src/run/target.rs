@@ -1,0 +1,130 @@
+//! Where requests go: provider, address, key, headers.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use brimful::redact::Redactor;
+use brimful::transport::{HttpOptions, HttpTransport, MockTransport, Transport};
+use brimful_sim::ServerConfig;
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::usage;
+use crate::args::{Provider, RunArgs};
+
+const OPENAI_URL: &str = "https://api.openai.com/v1";
+const OPENAI_KEY: &str = "OPENAI_API_KEY";
+
+/// The in-process simulator's time to the first byte: median, and spread of its logarithm.
+const MOCK_LATENCY_MS: f64 = 400.0;
+const MOCK_LATENCY_SIGMA: f64 = 0.4;
+
+pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redactor>)> {
+    if args.target.provider == Some(Provider::Mock) {
+        if args.target.base_url.is_some() {
+            return Err(usage("--provider mock has no address; leave --base-url out"));
+        }
+        let config = mock_config(args);
+        let mock = MockTransport::new(config, args.watch.seed, args.target.timeout)
+            .context("the simulator")?;
+        return Ok((Transport::Mock(Arc::new(mock)), Arc::default()));
+    }
+    let mut secrets = Vec::new();
+    let mut headers = HeaderMap::new();
+    for header in &args.target.header {
+        let (name, value) = parse_header(header, &mut secrets)?;
+        headers.append(name, value);
+    }
+    if let Some(key) = key(args)? {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
+            .map_err(|_| usage("the key has characters that a header cannot hold"))?;
+        value.set_sensitive(true);
+        headers.entry(AUTHORIZATION).or_insert(value);
+        secrets.push(key);
+    }
+    let mut options = HttpOptions::new(base_url(args));
+    options.headers = headers;
+    options.timeout = args.target.timeout;
+    options.connect_timeout = args.target.connect_timeout;
+    options.response_max_bytes = usize::try_from(args.target.response_max_bytes)?;
+    options.headers_max_bytes = usize::try_from(args.target.headers_max_bytes)?;
+    let http = HttpTransport::new(options).map_err(|error| usage(format!("--base-url: {error}")))?;
+    Ok((Transport::Http(Arc::new(http)), Arc::new(Redactor::new(&secrets))))
+}
+
+/// Whether requests go to OpenAI itself, so that its way of charging is known.
+pub(super) fn is_openai(args: &RunArgs) -> bool {
+    match args.target.provider {
+        Some(Provider::Openai) => true,
+        Some(Provider::Mock) => false,
+        None => base_url(args) == OPENAI_URL,
+    }
+}
+
+fn base_url(args: &RunArgs) -> String {
+    let from_env = || std::env::var("OPENAI_BASE_URL").ok().filter(|url| !url.is_empty());
+    let given = args.target.base_url.clone();
+    given.or_else(from_env).unwrap_or_else(|| OPENAI_URL.to_owned())
+}
+
+fn key(args: &RunArgs) -> anyhow::Result<Option<SecretString>> {
+    let read = |name: &str| std::env::var(name).ok().filter(|key| !key.trim().is_empty());
+    let clean = |key: String| SecretString::from(key.trim());
+    if let Some(name) = &args.target.api_key_env {
+        let key = read(name)
+            .ok_or_else(|| usage(format!("--api-key-env {name}: the variable is not set")))?;
+        return Ok(Some(clean(key)));
+    }
+    let key = read(OPENAI_KEY).map(clean);
+    let brings_its_own = args.target.header.iter().any(|header| {
+        header.split(':').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("authorization"))
+    });
+    if key.is_none() && is_openai(args) && base_url(args) == OPENAI_URL && !brings_its_own {
+        return Err(usage(format!(
+            "{OPENAI_KEY} is not set: set it, or name another variable by --api-key-env, or try \
+             --provider mock, which needs no key"
+        )));
+    }
+    Ok(key)
+}
+
+fn parse_header(
+    text: &str,
+    secrets: &mut Vec<SecretString>,
+) -> anyhow::Result<(HeaderName, HeaderValue)> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or_else(|| usage("--header: write 'Name: value' or 'Name: env:VARIABLE'"))?;
+    let name: HeaderName = name
+        .trim()
+        .parse()
+        .map_err(|_| usage(format!("--header: `{}` is not a header's name", name.trim())))?;
+    let value = value.trim();
+    let Some(variable) = value.strip_prefix("env:") else {
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| usage(format!("--header {name}: the value is not valid")))?;
+        return Ok((name, value));
+    };
+    let secret = std::env::var(variable)
+        .map_err(|_| usage(format!("--header {name}: the variable {variable} is not set")))?;
+    let mut value = HeaderValue::from_str(secret.trim())
+        .map_err(|_| usage(format!("--header {name}: the value of {variable} is not valid")))?;
+    value.set_sensitive(true);
+    secrets.push(SecretString::from(secret.trim()));
+    Ok((name, value))
+}
+
+/// A provider that enforces what the client was told, as buckets of one second.
+fn mock_config(args: &RunArgs) -> ServerConfig {
+    let mut config = ServerConfig::default();
+    config.rpm = args.limits.rpm;
+    config.rps = args.limits.rps;
+    config.tpm = args.limits.tpm;
+    config.default_output_tokens = args.limits.default_output_tokens;
+    config.latency_ms_median = MOCK_LATENCY_MS;
+    config.latency_sigma = MOCK_LATENCY_SIGMA;
+    config.output_tokens_median = 40.0;
+    config.output_tokens_sigma = 0.5;
+    config
+}

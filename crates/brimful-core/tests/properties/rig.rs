@@ -1,0 +1,198 @@
+//! An engine, a scripted server and a clock that only moves when nothing else is left to do.
+//!
+//! The rig checks the laws that hold in every run, whatever is tested: attempts are numbered and
+//! never overlap, nothing starts in a cooldown or after a stop, every request finishes once, what
+//! is outstanding is what is in flight, and a tick at the promised instant makes progress.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{
+    AttemptId, AttemptResult, Charge, Engine, EngineConfig, Event, Input, Outcome, Output,
+    RequestId, Timestamp,
+};
+
+/// Calls in a run after which it is taken for a livelock.
+const STEPS_MAX: u32 = 2_000_000;
+
+pub(super) struct Rig<S> {
+    pub(super) engine: Engine,
+    pub(super) now: Timestamp,
+    /// Everything that the engine said, and when.
+    pub(super) trace: Vec<(Timestamp, Output)>,
+    /// How late a timer fires.
+    pub(super) late: Duration,
+    server: S,
+    /// Results under way: by arrival, then by order of sending.
+    pending: BTreeMap<(Timestamp, u64), (AttemptId, AttemptResult)>,
+    sent: u64,
+    open: BTreeSet<RequestId>,
+    attempts: BTreeMap<RequestId, u32>,
+    in_flight: BTreeSet<RequestId>,
+    stopped: bool,
+}
+
+impl<S> Rig<S>
+where
+    S: FnMut(Timestamp, AttemptId) -> (Duration, AttemptResult),
+{
+    pub(super) fn new(config: EngineConfig, server: S) -> Self {
+        Self {
+            engine: Engine::new(config).expect("the limits are valid"),
+            now: Timestamp::from_secs(1),
+            trace: Vec::new(),
+            late: Duration::ZERO,
+            server,
+            pending: BTreeMap::new(),
+            sent: 0,
+            open: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            in_flight: BTreeSet::new(),
+            stopped: false,
+        }
+    }
+
+    pub(super) fn submit(&mut self, request: u32, charge: Charge) {
+        let request = RequestId(request);
+        assert!(self.open.insert(request), "the test reuses {request:?}");
+        self.attempts.insert(request, 0);
+        self.input(Input::Submit { request, charge });
+    }
+
+    pub(super) fn input(&mut self, input: Input) {
+        self.engine.handle_input(self.now, input);
+        let mut aborted = Vec::new();
+        while let Some(output) = self.engine.poll_output() {
+            match &output {
+                Output::Start { attempt } => self.started(*attempt),
+                Output::Finish { request, .. } => {
+                    assert!(self.open.remove(request), "{request:?} finished twice");
+                    assert!(
+                        !self.in_flight.contains(request),
+                        "{request:?} is in flight"
+                    );
+                }
+                Output::Abort { attempt } => {
+                    assert!(self.in_flight.contains(&attempt.request));
+                    aborted.push(*attempt);
+                }
+                Output::Event(Event::Stopped { .. }) => self.stopped = true,
+                Output::Event(_) => {}
+            }
+            self.trace.push((self.now, output));
+        }
+        self.check_levels();
+        for attempt in aborted {
+            self.pending.retain(|_, (other, _)| *other != attempt);
+            self.finished(attempt, AttemptResult::Aborted);
+        }
+    }
+
+    /// Runs until nothing is left to do, or until `until`.
+    pub(super) fn run_until(&mut self, until: Timestamp) {
+        for _ in 0..STEPS_MAX {
+            let arrival = self.pending.first_key_value().map(|(&(at, _), _)| at);
+            let timeout = self.engine.poll_timeout().map(|at| at + self.late);
+            let (Some(next), tick) = (match (arrival, timeout) {
+                (Some(arrival), Some(timeout)) if timeout < arrival => (Some(timeout), true),
+                (None, timeout) => (timeout, true),
+                (arrival, _) => (arrival, false),
+            }) else {
+                return;
+            };
+            if next > until {
+                self.now = self.now.max(until);
+                return;
+            }
+            self.now = self.now.max(next);
+            if tick {
+                self.tick();
+            } else if let Some((_, (attempt, result))) = self.pending.pop_first() {
+                self.finished(attempt, result);
+            }
+        }
+        panic!("no end after {STEPS_MAX} steps");
+    }
+
+    /// Runs until every request is finished.
+    pub(super) fn run(&mut self) {
+        self.run_until(Timestamp::NEVER);
+        assert!(self.open.is_empty(), "still open: {:?}", self.open);
+        let outstanding = self.engine.balance().outstanding();
+        assert_eq!(outstanding, Default::default(), "everything was settled");
+    }
+
+    pub(super) fn starts(&self) -> Vec<(Timestamp, AttemptId)> {
+        let starts = self.trace.iter().filter_map(|(at, output)| match output {
+            Output::Start { attempt } => Some((*at, *attempt)),
+            _ => None,
+        });
+        starts.collect()
+    }
+
+    pub(super) fn outcome(&self, request: u32) -> Option<&Outcome> {
+        self.trace.iter().find_map(|(_, output)| match output {
+            Output::Finish {
+                request: id,
+                outcome,
+            } if id.0 == request => Some(outcome),
+            _ => None,
+        })
+    }
+
+    fn started(&mut self, attempt: AttemptId) {
+        let AttemptId { request, number } = attempt;
+        assert!(!self.stopped, "{attempt:?} started after the stop");
+        let cooldown = self.engine.status(self.now).cooldown_until;
+        assert_eq!(cooldown, None, "{attempt:?} started in a cooldown");
+        assert!(
+            self.open.contains(&request),
+            "{attempt:?} of a finished request"
+        );
+        assert!(
+            self.in_flight.insert(request),
+            "{attempt:?} overlaps another"
+        );
+        let before = self.attempts.insert(request, number);
+        assert_eq!(before, Some(number - 1), "attempts are numbered from 1");
+        let (latency, result) = (self.server)(self.now, attempt);
+        self.sent += 1;
+        self.pending
+            .insert((self.now + latency, self.sent), (attempt, result));
+    }
+
+    fn finished(&mut self, attempt: AttemptId, result: AttemptResult) {
+        self.in_flight.remove(&attempt.request);
+        self.input(Input::Finished { attempt, result });
+    }
+
+    fn tick(&mut self) {
+        let promised = self.engine.poll_timeout().expect("that is why it ticks");
+        let waiting = self.engine.status(self.now).backing_off;
+        let before = self.trace.len();
+        self.input(Input::Tick);
+        let moved = self
+            .engine
+            .poll_timeout()
+            .is_none_or(|next| next > promised);
+        let woken = self.engine.status(self.now).backing_off < waiting;
+        let started = self.trace.len() > before;
+        assert!(
+            moved || woken || started,
+            "a tick at {promised:?} did nothing"
+        );
+        let next = self.engine.poll_timeout();
+        assert!(
+            next.is_none_or(|next| next > self.now),
+            "a timeout in the past"
+        );
+    }
+
+    fn check_levels(&self) {
+        let status = self.engine.status(self.now);
+        assert_eq!(status.in_flight, self.in_flight.len());
+        assert_eq!(status.queued + status.in_flight, self.open.len());
+        let outstanding = self.engine.balance().outstanding();
+        assert_eq!(outstanding.requests, self.in_flight.len() as u128);
+    }
+}

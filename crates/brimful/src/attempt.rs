@@ -1,0 +1,170 @@
+//! One HTTP try, from the request to what it came to. Runs in a task of its own and reports once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use brimful_core::{AttemptResult, Class, Failure, Scope, Usage};
+use brimful_providers::reply::{Outcome, read_reply};
+use brimful_providers::text::strip_control;
+use bytes::Bytes;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::redact::Redactor;
+use crate::transport::{Outgoing, SendError, Transport};
+
+/// Characters of a provider's message that are kept.
+const MESSAGE_MAX_CHARS: usize = 500;
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub struct AttemptEnd {
+    /// For the engine.
+    pub result: AttemptResult,
+    /// HTTP status, when there was an answer.
+    pub status: Option<u16>,
+    /// The provider's id of the attempt.
+    pub request_id: Option<String>,
+    /// Body of the answer, redacted.
+    pub body: Option<Bytes>,
+    /// The provider's or our own short code of a failure.
+    pub code: String,
+    /// One line about a failure, redacted and free of control characters.
+    pub message: String,
+    /// When the head of the answer arrived.
+    pub first_byte: Option<Instant>,
+    /// When the attempt was over.
+    pub ended: Instant,
+}
+
+impl AttemptEnd {
+    /// The answer's usage, if it was one and reported it.
+    #[must_use]
+    pub const fn usage(&self) -> Option<Usage> {
+        match &self.result {
+            AttemptResult::Answered(usage) => *usage,
+            _ => None,
+        }
+    }
+
+    fn failed(result: AttemptResult, code: &str, message: String) -> Self {
+        Self {
+            result,
+            status: None,
+            request_id: None,
+            body: None,
+            code: code.to_owned(),
+            message,
+            first_byte: None,
+            ended: Instant::now(),
+        }
+    }
+}
+
+/// What every attempt of a run needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) transport: Transport,
+    pub(crate) redactor: Arc<Redactor>,
+}
+
+/// An attempt's report to the driver: the slot of its request and what it came to.
+pub(crate) type Report = (usize, AttemptEnd);
+
+/// Reports exactly once, whatever happens to the task that owns it: a task that panics or is
+/// aborted drops it, and the reservation is settled all the same (invariant 3).
+struct Reporter {
+    slot: usize,
+    reports: Option<UnboundedSender<Report>>,
+}
+
+impl Reporter {
+    fn report(mut self, end: AttemptEnd) {
+        if let Some(reports) = self.reports.take() {
+            // The driver outlives every attempt; if it is gone, nobody is interested.
+            let _unheard = reports.send((self.slot, end));
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        let Some(reports) = self.reports.take() else { return };
+        let end = if std::thread::panicking() {
+            let failure = Failure::new(Class::Transient);
+            let message = "a defect in this program; please report it".to_owned();
+            AttemptEnd::failed(AttemptResult::Failed(failure), "panicked", message)
+        } else {
+            AttemptEnd::failed(AttemptResult::Aborted, "aborted", "given up".to_owned())
+        };
+        let _unheard = reports.send((self.slot, end));
+    }
+}
+
+/// Sends `outgoing` in a task of its own. The channel is not bounded, but what is in it is: by the
+/// attempts in flight.
+pub(crate) fn spawn(
+    shared: &Shared,
+    slot: usize,
+    outgoing: Outgoing,
+    reports: UnboundedSender<Report>,
+) -> tokio::task::AbortHandle {
+    let shared = shared.clone();
+    let reporter = Reporter { slot, reports: Some(reports) };
+    tokio::spawn(async move {
+        let end = attempt(&shared, &outgoing).await;
+        reporter.report(end);
+    })
+    .abort_handle()
+}
+
+async fn attempt(shared: &Shared, outgoing: &Outgoing) -> AttemptEnd {
+    let mut response = match shared.transport.send(outgoing).await {
+        Ok(response) => response,
+        Err(error) => return unanswered(shared, &error),
+    };
+    let body = shared.redactor.body(response.body);
+    shared.redactor.headers(&mut response.headers);
+    let reply = read_reply(response.status, &response.headers, &body, unix_ms());
+    let mut end = AttemptEnd {
+        result: AttemptResult::Aborted,
+        status: Some(response.status),
+        request_id: reply.request_id,
+        body: Some(body),
+        code: String::new(),
+        message: String::new(),
+        first_byte: Some(response.first_byte),
+        ended: Instant::now(),
+    };
+    match reply.outcome {
+        Outcome::Answer { usage } => end.result = AttemptResult::Answered(usage),
+        Outcome::Failure(failed) => {
+            end.result = AttemptResult::Failed(failed.failure);
+            end.code = failed.code;
+            end.message = failed.message;
+        }
+    }
+    end
+}
+
+fn unanswered(shared: &Shared, error: &SendError) -> AttemptEnd {
+    let message = shared.redactor.text(&error.to_string());
+    let message = strip_control(&message, MESSAGE_MAX_CHARS);
+    let transient = Failure::new(Class::Transient);
+    let (result, code) = match error {
+        SendError::Connect(_) => (AttemptResult::NotSent(transient), "cannot_connect"),
+        SendError::Lost(_) => (AttemptResult::Failed(transient), "connection_lost"),
+        SendError::Timeout(_) => (AttemptResult::Failed(transient), "timeout"),
+        SendError::Garbled(_) => (AttemptResult::Failed(transient), "not_http"),
+        SendError::TooLarge(_) => {
+            let failure =
+                Failure { scope: Scope::Request, ..Failure::new(Class::Fatal) };
+            (AttemptResult::Failed(failure), "response_too_large")
+        }
+    };
+    AttemptEnd::failed(result, code, message)
+}
+
+fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

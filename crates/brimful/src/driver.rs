@@ -1,0 +1,539 @@
+//! The one task that owns the engine: requests in, attempts out, answers to the outputs.
+//!
+//! Decisions are the engine's. Here is only what does I/O: receive, spawn, write, sleep.
+
+use std::time::{Duration, Instant};
+
+use brimful_core::{
+    AttemptId, AttemptResult, Charge, ChargeRule, Class, Engine, EngineConfig, Event, Input,
+    LimitSpecError, Outcome, Output, RequestId, StopReason, Timestamp,
+};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::attempt::{self, AttemptEnd, Report, Shared};
+use crate::clock::Clock;
+use crate::outputs::{DeadLetter, Outputs, WriteError};
+use crate::trace::AttemptRecord;
+use crate::progress::{LimitProgress, Progress};
+use crate::report::Tally;
+use crate::request::{BadRow, Item, Request};
+use crate::transport::{Outgoing, Transport};
+
+/// Requests that the engine holds beyond those in flight: enough to never starve it between two
+/// wake-ups of the reader, few enough to cost no memory.
+const LOOK_AHEAD: usize = 1024;
+/// Bytes of bodies that may wait in the engine.
+const LOOK_AHEAD_BYTES: usize = 32 << 20;
+/// How often progress is published.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// Inputs taken in one turn, so that none of the sources starves another.
+const TURN: usize = 256;
+
+/// What the person at the keyboard wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Control {
+    /// Go on.
+    #[default]
+    Run,
+    /// Start nothing new; wait for what is in flight.
+    Drain,
+    /// Give up what is in flight.
+    Abandon,
+}
+
+/// How a run is driven.
+#[derive(Debug)]
+pub(crate) struct DriverOptions {
+    pub(crate) engine: EngineConfig,
+    pub(crate) default_output_tokens: u64,
+    pub(crate) price: Option<crate::report::Price>,
+    pub(crate) spending_cap_usd: Option<f64>,
+    pub(crate) deadline: Option<Duration>,
+    pub(crate) clock: Clock,
+}
+
+/// Why a run ended before its input did.
+#[derive(Debug)]
+pub enum EndCause {
+    /// The engine stopped: the last failure's words say why.
+    Upstream {
+        /// Why.
+        reason: StopReason,
+        /// What the provider said.
+        message: String,
+    },
+    /// An answer or a dead letter could not be written.
+    Output(WriteError),
+    /// The input could not be read on.
+    Source(String),
+    /// The spending cap was reached.
+    SpendingCap,
+    /// The deadline was reached.
+    Deadline,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct DriverReport {
+    pub(crate) tally: Tally,
+    pub(crate) limits: Vec<LimitProgress>,
+    pub(crate) cause: Option<EndCause>,
+    /// Ids of requests whose attempts were given up in flight.
+    pub(crate) abandoned_ids: Vec<String>,
+    /// Ids whose answers arrived and could not be written.
+    pub(crate) unwritten_ids: Vec<String>,
+    /// Requests that were read but not answered.
+    pub(crate) unanswered: u64,
+    pub(crate) source_finished: bool,
+}
+
+/// What the reader thread sends.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// Rows to send, or that cannot be sent.
+    Items(Vec<Item>),
+    /// The input cannot be read on.
+    Broken(String),
+}
+
+/// A request that the engine holds.
+struct Flight {
+    request: Request,
+    enqueued: Timestamp,
+    started: Timestamp,
+    attempt: Option<AttemptId>,
+    abort: Option<AbortHandle>,
+    waited_for: Option<WaitedFor>,
+    /// Whether its body counts against [`LOOK_AHEAD_BYTES`]: until its first attempt.
+    body_waits: bool,
+    trail: Vec<AttemptRecord>,
+    /// The last failed attempt.
+    last: Option<AttemptEnd>,
+}
+
+/// What a request waited for before an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WaitedFor {
+    Limit(usize),
+    Cooldown,
+    Backoff,
+}
+
+pub(crate) struct Driver<'a> {
+    options: DriverOptions,
+    engine: Engine,
+    shared: Shared,
+    outputs: &'a mut Outputs,
+    flights: Vec<Option<Flight>>,
+    free: Vec<usize>,
+    reports: UnboundedSender<Report>,
+    queued_bytes: usize,
+    tally: Tally,
+    limit_names: Vec<String>,
+    last_wait: Option<WaitedFor>,
+    cause: Option<EndCause>,
+    last_upstream_message: String,
+    abandoned_ids: Vec<String>,
+    unwritten_ids: Vec<String>,
+    unanswered: u64,
+    control: Control,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(
+        options: DriverOptions,
+        transport: Transport,
+        redactor: std::sync::Arc<crate::redact::Redactor>,
+        outputs: &'a mut Outputs,
+    ) -> Result<(Self, UnboundedReceiver<Report>), LimitSpecError> {
+        let engine = Engine::new(options.engine.clone())?;
+        let limit_names = options.engine.limits.iter().map(|limit| limit.name.clone()).collect();
+        let (reports, inbox) = mpsc::unbounded_channel();
+        let driver = Self {
+            tally: Tally::new(options.price),
+            options,
+            engine,
+            shared: Shared { transport, redactor },
+            outputs,
+            flights: Vec::new(),
+            free: Vec::new(),
+            reports,
+            queued_bytes: 0,
+            limit_names,
+            last_wait: None,
+            cause: None,
+            last_upstream_message: String::new(),
+            abandoned_ids: Vec::new(),
+            unwritten_ids: Vec::new(),
+            unanswered: 0,
+            control: Control::Run,
+        };
+        Ok((driver, inbox))
+    }
+
+    /// Runs until the input is answered or the run is stopped.
+    pub(crate) async fn drive(
+        mut self,
+        mut inbox: UnboundedReceiver<Report>,
+        mut source: mpsc::Receiver<Incoming>,
+        mut control: watch::Receiver<Control>,
+        progress: &watch::Sender<Progress>,
+    ) -> DriverReport {
+        let mut source_open = true;
+        let mut ended = Vec::with_capacity(TURN);
+        let mut publish = tokio::time::interval(PROGRESS_EVERY);
+        publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let wake = tokio::time::sleep(Duration::ZERO);
+        tokio::pin!(wake);
+        let mut wake_at = None;
+        let deadline = self.options.deadline;
+        let deadline_over = tokio::time::sleep(deadline.unwrap_or_default());
+        tokio::pin!(deadline_over);
+        while source_open || self.in_use() > 0 {
+            let next = self.engine.poll_timeout();
+            if next != wake_at {
+                if let Some(at) = next {
+                    wake.as_mut().reset(self.options.clock.instant(at).into());
+                }
+                wake_at = next;
+            }
+            let hungry = source_open && self.hungry();
+            tokio::select! {
+                biased;
+                Ok(()) = control.changed() => {
+                    let wanted = *control.borrow_and_update();
+                    self.obey(wanted);
+                }
+                count = inbox.recv_many(&mut ended, TURN) => {
+                    debug_assert!(count > 0, "the driver itself holds a sender");
+                    for (slot, end) in ended.drain(..) {
+                        self.attempt_ended(slot, end);
+                    }
+                }
+                () = &mut wake, if wake_at.is_some() => {
+                    wake_at = None;
+                    self.input(Input::Tick);
+                }
+                incoming = source.recv(), if hungry => match incoming {
+                    Some(Incoming::Items(items)) => {
+                        for item in items {
+                            self.take_in(item);
+                        }
+                    }
+                    Some(Incoming::Broken(message)) => self.stop_for(EndCause::Source(message)),
+                    None => source_open = false,
+                },
+                () = &mut deadline_over, if deadline.is_some() && !self.stopping() => {
+                    self.stop_for(EndCause::Deadline);
+                }
+                _ = publish.tick() => {
+                    progress.send_replace(self.progress());
+                }
+            }
+            if self.cause.is_some() && !self.stopping() {
+                self.input(Input::Stop);
+            }
+            if self.stopping() {
+                source_open = false;
+            }
+        }
+        let source_finished = !self.stopping();
+        progress.send_replace(self.progress());
+        DriverReport {
+            limits: self.limit_progress(),
+            cause: self.end_cause(),
+            tally: self.tally,
+            abandoned_ids: self.abandoned_ids,
+            unwritten_ids: self.unwritten_ids,
+            unanswered: self.unanswered,
+            source_finished,
+        }
+    }
+
+    fn in_use(&self) -> usize {
+        self.flights.len() - self.free.len()
+    }
+
+    fn stopping(&self) -> bool {
+        self.engine.stopped().is_some()
+    }
+
+    /// Whether the engine should be fed.
+    fn hungry(&self) -> bool {
+        let queued = self.engine.status(Timestamp::ZERO).queued;
+        queued < LOOK_AHEAD && self.queued_bytes < LOOK_AHEAD_BYTES && self.outputs.has_room()
+    }
+
+    fn obey(&mut self, wanted: Control) {
+        if wanted <= self.control {
+            return;
+        }
+        self.control = wanted;
+        self.input(Input::Stop);
+        if wanted == Control::Abandon {
+            for flight in self.flights.iter().flatten() {
+                if let Some(abort) = &flight.abort {
+                    abort.abort();
+                }
+            }
+        }
+    }
+
+    fn take_in(&mut self, item: Item) {
+        self.tally.rows_read += 1;
+        match item {
+            Item::Bad(bad) => self.bad_row(bad),
+            Item::Request(request) => self.submit(request),
+        }
+    }
+
+    fn bad_row(&mut self, bad: BadRow) {
+        self.tally.bad_rows += 1;
+        self.tally.dead += 1;
+        let written = self.outputs.bad_row(bad);
+        self.written(written);
+    }
+
+    fn submit(&mut self, request: Request) {
+        let rule = self.options.engine.charge_rule;
+        let charge = self.charge(rule, &request);
+        let now = self.options.clock.now();
+        self.queued_bytes += request.body.len();
+        let flight = Flight {
+            request,
+            enqueued: now,
+            started: now,
+            attempt: None,
+            abort: None,
+            waited_for: None,
+            body_waits: true,
+            trail: Vec::new(),
+            last: None,
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.flights[slot] = Some(flight);
+                slot
+            }
+            None => {
+                self.flights.push(Some(flight));
+                self.flights.len() - 1
+            }
+        };
+        let request = RequestId(u32::try_from(slot).expect("in flight and look-ahead are bounded"));
+        self.input_at(now, Input::Submit { request, charge });
+    }
+
+    fn charge(&self, rule: ChargeRule, request: &Request) -> Charge {
+        let output = request.max_output_tokens.unwrap_or(self.options.default_output_tokens);
+        rule.charge(request.input_tokens, output)
+    }
+
+    fn attempt_ended(&mut self, slot: usize, end: AttemptEnd) {
+        let now = self.options.clock.now();
+        let Some(flight) = self.flights[slot].as_mut() else { return };
+        let Some(attempt) = flight.attempt.take() else { return };
+        flight.abort = None;
+        let ended = self.options.clock.timestamp(end.ended);
+        let wait_names = |waited: Option<WaitedFor>| match waited {
+            Some(WaitedFor::Limit(index)) => self.limit_names.get(index).cloned(),
+            Some(WaitedFor::Cooldown) => Some("cooldown".to_owned()),
+            Some(WaitedFor::Backoff) => Some("backoff".to_owned()),
+            None => None,
+        };
+        let record = AttemptRecord::new(
+            &self.options.clock,
+            attempt.number,
+            (flight.enqueued, flight.started, ended),
+            wait_names(flight.waited_for),
+            &end,
+        );
+        self.tally.attempt_ended(&end.result, ended.since(flight.started));
+        let mut result = end.result.clone();
+        match &end.result {
+            AttemptResult::Answered(usage) => {
+                let written = self.outputs.answer(&flight.request, &end, &record);
+                if written.is_err() {
+                    self.unwritten_ids.push(flight.request.id.clone());
+                    // It was answered and paid, but nobody will ever see it: a rerun repeats it.
+                    result = AttemptResult::Aborted;
+                } else {
+                    let total = ended.since(flight.enqueued);
+                    let first_wait = flight.started.since(flight.enqueued);
+                    self.tally.answered(first_wait, total, *usage);
+                }
+                self.written(written);
+            }
+            AttemptResult::Failed(failure) | AttemptResult::NotSent(failure) => {
+                let upstream = failure.scope == brimful_core::Scope::Upstream;
+                if upstream || failure.class == Class::Throttled || end.code == "cannot_connect" {
+                    self.last_upstream_message = format!("{} ({})", end.message, end.code);
+                }
+                let traced = self.outputs.attempt_failed(&flight.request, &record);
+                flight.trail.push(record);
+                flight.last = Some(end);
+                self.written(traced);
+            }
+            AttemptResult::Aborted => {
+                self.abandoned_ids.push(flight.request.id.clone());
+            }
+        }
+        self.input_at(now, Input::Finished { attempt, result });
+        if self.spending_cap_reached() {
+            self.stop_for(EndCause::SpendingCap);
+        }
+    }
+
+    fn spending_cap_reached(&self) -> bool {
+        let cap = self.options.spending_cap_usd;
+        cap.zip(self.tally.cost_usd()).is_some_and(|(cap, cost)| cost >= cap)
+    }
+
+    /// Looks at how writing went: what cannot be written stops the run at the end of the turn.
+    fn written(&mut self, result: Result<(), WriteError>) {
+        match result {
+            Ok(()) if self.outputs.on_spare() => self.stop_for(EndCause::Output(WriteError::DiskFull)),
+            Ok(()) => {}
+            Err(error) => self.stop_for(EndCause::Output(error)),
+        }
+    }
+
+    fn stop_for(&mut self, cause: EndCause) {
+        self.cause.get_or_insert(cause);
+    }
+
+    fn input(&mut self, input: Input) {
+        self.input_at(self.options.clock.now(), input);
+    }
+
+    fn input_at(&mut self, now: Timestamp, input: Input) {
+        self.engine.handle_input(now, input);
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                Output::Start { attempt } => self.start(now, attempt),
+                Output::Abort { attempt } => {
+                    let flight = self.flights[attempt.request.0 as usize].as_ref();
+                    if let Some(abort) = flight.and_then(|flight| flight.abort.as_ref()) {
+                        abort.abort();
+                    }
+                }
+                Output::Finish { request, outcome } => self.finish(request, outcome),
+                Output::Event(event) => self.event(event),
+            }
+        }
+        let status = self.engine.status(now);
+        if status.cooldown_until.is_some() {
+            self.last_wait = Some(WaitedFor::Cooldown);
+        } else if let Some(limit) = status.binding {
+            self.last_wait = Some(WaitedFor::Limit(limit));
+        } else {
+            self.last_wait = None;
+        }
+        self.tally.binds(now, self.last_wait.map(|wait| match wait {
+            WaitedFor::Limit(limit) => limit,
+            _ => usize::MAX,
+        }));
+    }
+
+    fn start(&mut self, now: Timestamp, attempt: AttemptId) {
+        let slot = attempt.request.0 as usize;
+        let Some(flight) = self.flights[slot].as_mut() else { return };
+        if std::mem::take(&mut flight.body_waits) {
+            self.queued_bytes -= flight.request.body.len();
+        }
+        flight.started = now;
+        flight.attempt = Some(attempt);
+        flight.waited_for = if attempt.number > 1 && self.last_wait.is_none() {
+            Some(WaitedFor::Backoff)
+        } else {
+            self.last_wait
+        };
+        let outgoing = Outgoing::from(&flight.request);
+        flight.abort = Some(attempt::spawn(&self.shared, slot, outgoing, self.reports.clone()));
+    }
+
+    fn finish(&mut self, request: RequestId, outcome: Outcome) {
+        let slot = request.0 as usize;
+        let Some(flight) = self.flights[slot].take() else { return };
+        self.free.push(slot);
+        if flight.body_waits {
+            self.queued_bytes -= flight.request.body.len();
+        }
+        let letter = match outcome {
+            Outcome::Answered => return,
+            Outcome::Abandoned => {
+                self.unanswered += 1;
+                return;
+            }
+            Outcome::NeverFits(never) => DeadLetter {
+                request: &flight.request,
+                code: "exceeds_limit".to_owned(),
+                message: never.to_string(),
+                last: None,
+                trail: &flight.trail,
+            },
+            Outcome::Dead(_) => {
+                let (code, message) = flight.last.as_ref().map_or_else(
+                    || ("unknown".to_owned(), String::new()),
+                    |last| (last.code.clone(), last.message.clone()),
+                );
+                let (last, trail) = (flight.last.as_ref(), &flight.trail);
+                DeadLetter { request: &flight.request, code, message, last, trail }
+            }
+        };
+        self.tally.dead += 1;
+        let written = self.outputs.dead_letter(&letter);
+        if written.is_err() {
+            self.unwritten_ids.push(flight.request.id.clone());
+        }
+        self.written(written);
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::CooldownStarted { .. } => self.tally.cooldowns += 1,
+            Event::Retried { .. } => self.tally.retries += 1,
+            _ => {}
+        }
+    }
+
+    fn end_cause(&mut self) -> Option<EndCause> {
+        if self.cause.is_some() {
+            return self.cause.take();
+        }
+        match self.engine.stopped() {
+            None | Some(StopReason::Asked) => None,
+            Some(reason) => Some(EndCause::Upstream {
+                reason: reason.clone(),
+                message: std::mem::take(&mut self.last_upstream_message),
+            }),
+        }
+    }
+
+    fn limit_progress(&self) -> Vec<LimitProgress> {
+        self.engine.limits().into_iter().map(LimitProgress::from).collect()
+    }
+
+    fn progress(&self) -> Progress {
+        let now = self.options.clock.now();
+        let status = self.engine.status(now);
+        let oldest = self.flights.iter().flatten().filter(|flight| flight.attempt.is_some());
+        let oldest = oldest.map(|flight| flight.started).min();
+        Progress {
+            at: Instant::now(),
+            elapsed: now.since(Timestamp::ZERO),
+            counts: self.tally.counts(),
+            queued: status.queued,
+            backing_off: status.backing_off,
+            in_flight: status.in_flight,
+            oldest_in_flight: oldest.map(|started| now.since(started)),
+            binding: status.binding.and_then(|index| self.limit_names.get(index).cloned()),
+            cooldown: status.cooldown_until.map(|until| until.since(now)),
+            limits: self.limit_progress(),
+            stopping: self.stopping(),
+            upstream_message: self.last_upstream_message.clone(),
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! One batch from its input to its outputs: opens everything, drives it, closes everything.
+
+mod plan;
+mod reader;
+mod summary;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use brimful_core::{EngineConfig, LimitSpecError};
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::Clock;
+use crate::driver::{Control, Driver, DriverOptions, DriverReport, EndCause};
+use crate::journal::{self, DeadLetters, Durability, Journal};
+use crate::output;
+use crate::outputs::{AttemptLog, Outputs};
+use crate::progress::Progress;
+use crate::redact::Redactor;
+use crate::report::Price;
+use crate::source::{self, SourceOptions};
+use crate::transport::Transport;
+
+pub use plan::PlanError;
+pub use summary::{RequestSums, Stop, Summary};
+
+use plan::Plan;
+use reader::{Finished, Reader};
+
+/// Items that may wait between the reader thread and the driver.
+const READ_AHEAD_BATCHES: usize = 16;
+
+/// Where answers go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// This file, `.jsonl` or `.csv`.
+    File(PathBuf),
+    /// Standard output, as they arrive.
+    Stdout,
+}
+
+/// Everything that a run needs to know.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RunOptions {
+    /// What to read and how to make requests of it.
+    pub source: SourceOptions,
+    /// Where answers go.
+    pub target: Target,
+    /// Where answers are kept for resuming, if not in the default place.
+    pub journal: Option<PathBuf>,
+    /// What an answer must survive.
+    pub durability: Durability,
+    /// Send the dead letters of earlier runs again.
+    pub retry_failed: bool,
+    /// Forget earlier answers.
+    pub fresh: bool,
+    /// To standard output in the order of the input.
+    pub ordered: bool,
+    /// Part of the answer that becomes the column `response`.
+    pub response_path: Option<String>,
+    /// Goes before the names of the columns that are added.
+    pub output_prefix: Option<String>,
+    /// Where requests are sent.
+    pub transport: Transport,
+    /// What must not be written anywhere.
+    pub redactor: Arc<Redactor>,
+    /// Limits and retry.
+    pub engine: EngineConfig,
+    /// Output tokens of a request that does not say how many it may produce.
+    pub default_output_tokens: u64,
+    /// For the cost in progress and summary.
+    pub price: Option<Price>,
+    /// Start nothing once this many US dollars are spent.
+    pub spending_cap_usd: Option<f64>,
+    /// Start nothing after this long.
+    pub deadline: Option<Duration>,
+    /// Where each attempt is written.
+    pub trace: Option<PathBuf>,
+    /// Told of each attempt.
+    pub attempt_log: Option<AttemptLog>,
+}
+
+impl RunOptions {
+    /// Defaults around the four things that have none.
+    #[must_use]
+    pub fn new(
+        source: SourceOptions,
+        target: Target,
+        transport: Transport,
+        engine: EngineConfig,
+    ) -> Self {
+        Self {
+            source,
+            target,
+            transport,
+            engine,
+            journal: None,
+            durability: Durability::Power,
+            retry_failed: false,
+            fresh: false,
+            ordered: false,
+            response_path: None,
+            output_prefix: None,
+            redactor: Arc::new(Redactor::default()),
+            default_output_tokens: 1024,
+            price: None,
+            spending_cap_usd: None,
+            deadline: None,
+            trace: None,
+            attempt_log: None,
+        }
+    }
+}
+
+/// Why a run could not start, or could not be brought to its end. Nothing that was answered is
+/// lost.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The options contradict each other or the files that are there.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The input cannot be read, or no row of it could become a request.
+    #[error(transparent)]
+    Source(#[from] source::OpenError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+    /// A limit is out of range.
+    #[error(transparent)]
+    Limit(#[from] LimitSpecError),
+    /// Rows cannot be written out the way that was asked for.
+    #[error(transparent)]
+    Output(#[from] output::OutputError),
+    /// A file could not be written.
+    #[error("cannot write `{path}`: {source}")]
+    Write {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Counts that the reader thread keeps for whoever shows progress. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Totals(Arc<TotalCounts>);
+
+#[derive(Debug, Default)]
+struct TotalCounts {
+    /// 0: not known.
+    rows: AtomicU64,
+    answered_before: AtomicU64,
+    dead_before: AtomicU64,
+}
+
+impl Totals {
+    /// Rows of the input: exact or extrapolated; `None` while nothing is known.
+    #[must_use]
+    pub fn rows(&self) -> Option<u64> {
+        Some(self.0.rows.load(Ordering::Relaxed)).filter(|&rows| rows > 0)
+    }
+
+    /// Rows that need no sending: answered, or ended as dead letters, in earlier runs.
+    #[must_use]
+    pub fn skipped(&self) -> u64 {
+        self.answered_before() + self.0.dead_before.load(Ordering::Relaxed)
+    }
+
+    /// Rows that earlier runs answered.
+    #[must_use]
+    pub fn answered_before(&self) -> u64 {
+        self.0.answered_before.load(Ordering::Relaxed)
+    }
+}
+
+/// A run with everything open and nothing sent.
+#[derive(Debug)]
+pub struct Run {
+    options: RunOptions,
+    plan: Plan,
+    outputs: Outputs,
+    reader: Reader,
+    totals: Totals,
+    notes: Vec<String>,
+}
+
+impl Run {
+    /// Opens the input, takes the lock, heals and reads the journal.
+    ///
+    /// # Errors
+    /// Whatever would make every request fail, or lose an answer.
+    pub fn open(mut options: RunOptions) -> Result<Self, RunError> {
+        let (plan, source) = Plan::make(&mut options)?;
+        let mut notes = Vec::new();
+        let (journal, answered) = match &plan.journal {
+            Some(path) => {
+                if options.fresh {
+                    Journal::discard(path)?;
+                }
+                let (journal, recovered) = Journal::open(plan.journal_options(path, &options))?;
+                notes.extend(recovered.note());
+                (Some(journal), recovered.answered)
+            }
+            None => (None, journal::Answered::default()),
+        };
+        let mut dead = None;
+        if let Some(path) = &plan.dead_letters {
+            dead = Some(DeadLetters::open(path, options.retry_failed || options.fresh)?);
+        }
+        let dead_before = dead.as_ref().map(DeadLetters::known).unwrap_or_default();
+        let outputs = Outputs::open(&plan, &options, journal, dead)?;
+        let totals = Totals::default();
+        let reader = Reader::new(source, answered, dead_before, totals.clone());
+        Ok(Self { options, plan, outputs, reader, totals, notes })
+    }
+
+    /// What was found and healed, for people.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Counts for progress.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.totals.clone()
+    }
+
+    /// Sends what has no answer yet, until the input ends or `control` says otherwise. The final
+    /// file and the summary are written at every end.
+    ///
+    /// # Errors
+    /// The outputs could not be completed. The journal holds every answer all the same.
+    pub async fn run(
+        self,
+        control: watch::Receiver<Control>,
+        progress: watch::Sender<Progress>,
+    ) -> Result<Summary, RunError> {
+        let Self { mut options, plan, mut outputs, reader, totals, .. } = self;
+        let clock = Clock::start();
+        let driver_options = DriverOptions {
+            engine: options.engine.clone(),
+            default_output_tokens: options.default_output_tokens,
+            price: options.price,
+            spending_cap_usd: options.spending_cap_usd,
+            deadline: options.deadline,
+            clock,
+        };
+        let transport = options.transport.clone();
+        let redactor = Arc::clone(&options.redactor);
+        let (driver, inbox) = Driver::new(driver_options, transport, redactor, &mut outputs)?;
+        let (items, source) = mpsc::channel(READ_AHEAD_BATCHES);
+        let reading = reader.start(items);
+        let report = driver.drive(inbox, source, control, &progress).await;
+        // A reader that still waits for standard input is left behind: it holds nothing.
+        let finished = report.source_finished.then(|| reading.join()).flatten();
+        drop(progress);
+        Self::close(&mut options, plan, outputs, &report, finished, &totals, clock)
+    }
+
+    fn close(
+        options: &mut RunOptions,
+        plan: Plan,
+        mut outputs: Outputs,
+        report: &DriverReport,
+        finished: Option<Finished>,
+        totals: &Totals,
+        clock: Clock,
+    ) -> Result<Summary, RunError> {
+        let mut stale = 0;
+        let mut problems = Vec::new();
+        if let Some(finished) = finished.filter(|_| options.source.first.is_none()) {
+            stale = outputs.drop_stale(&plan, finished).unwrap_or_else(|error| {
+                problems.push(error.to_string());
+                0
+            });
+        }
+        problems.extend(outputs.close());
+        let assembled = plan.assemble(options);
+        let summary = Summary::new(options, &plan, report, totals, clock, stale, problems);
+        let written = plan.write_summary(&summary);
+        assembled?;
+        written?;
+        Ok(summary)
+    }
+}
+
+/// Whether a report's cause is one that the user has to act on.
+pub(crate) const fn is_fatal(cause: Option<&EndCause>) -> bool {
+    matches!(cause, Some(EndCause::Upstream { .. } | EndCause::Output(_) | EndCause::Source(_)))
+}

@@ -1,0 +1,265 @@
+//! What a run came to, for people and programs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::plan::{Plan, Shape};
+use super::{RunOptions, Target, Totals, is_fatal};
+use crate::clock::Clock;
+use crate::driver::{DriverReport, EndCause};
+use crate::progress::LimitProgress;
+use crate::report::Quantiles;
+
+/// Ids that a summary names at most; more are counted.
+const IDS_MAX: usize = 1000;
+
+/// What a run came to. Its JSON form is `OUTPUT.summary.json`; fields may be added.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Version of this form.
+    pub version: u32,
+    /// Whether every request of the input is answered or a dead letter.
+    pub complete: bool,
+    /// Why the run stopped before the end of its input.
+    pub stopped_by: Option<Stop>,
+    /// What to do, when it did.
+    pub message: Option<String>,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// Seconds from the first read to the last write.
+    pub wall_s: f64,
+    /// Requests by how they ended.
+    pub requests: RequestSums,
+    /// Attempts by class.
+    pub attempts: BTreeMap<String, u64>,
+    /// Pauses of the whole upstream after a 429.
+    pub cooldowns: u64,
+    /// From reaching the engine to the last attempt's start, of answered requests.
+    pub wait: Option<Quantiles>,
+    /// From an attempt's start to its end, of answered requests.
+    pub service: Option<Quantiles>,
+    /// From reaching the engine to the answer.
+    pub total: Option<Quantiles>,
+    /// Answers a second of wall time.
+    pub requests_per_s: f64,
+    /// Output tokens a second of wall time.
+    pub output_tokens_per_s: f64,
+    /// Tokens reported by the answers of this run.
+    pub tokens: Tokens,
+    /// By the price that was given.
+    pub cost_usd: Option<f64>,
+    /// Each limit and its use.
+    pub limits: Vec<LimitProgress>,
+    /// Seconds in which the next request waited for each limit, or for the cooldown.
+    pub waited_s: BTreeMap<String, f64>,
+    /// Ids of requests that were given up in flight; their answers may have been billed.
+    pub abandoned_ids: Vec<String>,
+    /// Ids whose answer or dead letter could not be written.
+    pub unwritten_ids: Vec<String>,
+    /// Trouble with files at the end.
+    pub problems: Vec<String>,
+    /// Where the answers are; absent for standard output.
+    pub output: Option<String>,
+    /// Where dead letters are, if there are any.
+    pub errors: Option<String>,
+    /// What the simulator counted, when it was the provider.
+    pub mock: Option<serde_json::Value>,
+}
+
+/// Why a run stopped early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// The upstream is of no use: see the message.
+    Upstream,
+    /// Answers could not be written.
+    Output,
+    /// The input could not be read on.
+    Input,
+    /// The spending cap was reached.
+    SpendingCap,
+    /// The deadline was reached.
+    Deadline,
+    /// It was asked to stop.
+    Asked,
+}
+
+/// Requests by how they ended.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct RequestSums {
+    /// Rows of the input that were read.
+    pub read: u64,
+    /// Answered by this run.
+    pub answered: u64,
+    /// Answered by earlier runs.
+    pub answered_before: u64,
+    /// Dead letters, of this run and earlier ones; bad rows included.
+    pub dead: u64,
+    /// Rows of this run that could not become a request.
+    pub bad_rows: u64,
+    /// Read, but neither answered nor dead; the same command sends them.
+    pub unanswered: u64,
+    /// Answers that moved away because their request is no longer in the input.
+    pub stale: u64,
+}
+
+/// Tokens.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Tokens {
+    /// Input.
+    pub input: u64,
+    /// Output.
+    pub output: u64,
+    /// Part of the input that came from the provider's cache.
+    pub cached: u64,
+}
+
+impl Summary {
+    #[expect(clippy::cast_precision_loss, reason = "rates are rounded anyway")]
+    pub(super) fn new(
+        options: &RunOptions,
+        plan: &Plan,
+        report: &DriverReport,
+        totals: &Totals,
+        clock: Clock,
+        stale: u64,
+        problems: Vec<String>,
+    ) -> Self {
+        let wall = clock.now().since(brimful_core::Timestamp::ZERO);
+        let wall_s = wall.as_secs_f64().max(0.001);
+        let counts = report.tally.counts();
+        let [wait, service, total] = report.tally.times();
+        let dead_before = totals.skipped() - totals.answered_before();
+        let requests = RequestSums {
+            read: counts.rows_read + totals.skipped(),
+            answered: counts.answered,
+            answered_before: totals.answered_before(),
+            dead: counts.dead + dead_before,
+            bad_rows: counts.bad_rows,
+            unanswered: report.unanswered,
+            stale,
+        };
+        let stopped_by = stopped_by(report);
+        let complete = stopped_by.is_none() && report.unanswered == 0 && problems.is_empty();
+        let shown = |path: &std::path::Path| path.display().to_string();
+        let output = match &options.target {
+            Target::File(path) => Some(shown(path)),
+            Target::Stdout => plan.journal.as_deref().map(shown),
+        };
+        let errors = plan.dead_letters.as_deref().filter(|_| requests.dead > 0).map(shown);
+        Self {
+            version: 1,
+            complete,
+            stopped_by,
+            message: message(report),
+            started_at: clock.started_at(),
+            wall_s: round(wall.as_secs_f64()),
+            requests,
+            attempts: counts.attempts.iter().map(|(&class, &n)| (class.to_owned(), n)).collect(),
+            cooldowns: counts.cooldowns,
+            wait,
+            service,
+            total,
+            requests_per_s: round(counts.answered as f64 / wall_s),
+            output_tokens_per_s: round(counts.usage.output as f64 / wall_s),
+            tokens: Tokens {
+                input: counts.usage.input,
+                output: counts.usage.output,
+                cached: counts.usage.cached,
+            },
+            cost_usd: counts.cost_usd,
+            waited_s: waited(report),
+            limits: report.limits.clone(),
+            abandoned_ids: some(&report.abandoned_ids),
+            unwritten_ids: some(&report.unwritten_ids),
+            problems,
+            output,
+            errors,
+            mock: options.transport.mock_stats(),
+        }
+    }
+
+    /// Whether rows were written to a file that is not the journal.
+    pub(super) fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// Whether the run ended in a way that the user has to act on.
+    #[must_use]
+    pub const fn is_fatal(&self) -> bool {
+        matches!(self.stopped_by, Some(Stop::Upstream | Stop::Output | Stop::Input))
+            || !self.problems.is_empty()
+    }
+}
+
+fn stopped_by(report: &DriverReport) -> Option<Stop> {
+    match &report.cause {
+        Some(EndCause::Upstream { .. }) => Some(Stop::Upstream),
+        Some(EndCause::Output(_)) => Some(Stop::Output),
+        Some(EndCause::Source(_)) => Some(Stop::Input),
+        Some(EndCause::SpendingCap) => Some(Stop::SpendingCap),
+        Some(EndCause::Deadline) => Some(Stop::Deadline),
+        None if !report.source_finished => Some(Stop::Asked),
+        None => None,
+    }
+}
+
+fn message(report: &DriverReport) -> Option<String> {
+    use brimful_core::{Class, StopReason};
+    Some(match report.cause.as_ref()? {
+        EndCause::Upstream { reason, message } => match reason {
+            StopReason::Upstream(Class::Exhausted) => format!(
+                "the provider says that no money or quota is left: {message}; \
+                 top up, then run the same command again"
+            ),
+            StopReason::Upstream(_) => format!(
+                "the provider refuses this key for every request: {message}; \
+                 check the key, then run the same command again"
+            ),
+            StopReason::OnlyThrottled => format!(
+                "the provider has answered nothing but 429 for 15 minutes beyond what it asked to \
+                 wait: {message}; lower the limits or try later"
+            ),
+            _ => format!("the provider cannot be reached: {message}"),
+        },
+        EndCause::Output(error) => {
+            format!("{error}; make room, then run the same command again")
+        }
+        EndCause::Source(text) => {
+            format!("the input cannot be read on: {text}; what was answered is kept")
+        }
+        EndCause::SpendingCap => "the spending cap is reached; raise --max-cost to go on".to_owned(),
+        EndCause::Deadline => "the deadline is reached; the same command goes on".to_owned(),
+    })
+}
+
+fn waited(report: &DriverReport) -> BTreeMap<String, f64> {
+    let limits = report.limits.iter().enumerate();
+    let mut waited: BTreeMap<String, f64> = limits
+        .map(|(index, limit)| (limit.name.clone(), seconds(report.tally.bound(index))))
+        .collect();
+    waited.insert("cooldown".to_owned(), seconds(report.tally.bound(usize::MAX)));
+    waited.retain(|_, seconds| *seconds > 0.0);
+    waited
+}
+
+fn some(ids: &[String]) -> Vec<String> {
+    let mut some: Vec<String> = ids.iter().take(IDS_MAX).cloned().collect();
+    if ids.len() > IDS_MAX {
+        some.push(format!("and {} more", ids.len() - IDS_MAX));
+    }
+    some
+}
+
+fn seconds(time: Duration) -> f64 {
+    round(time.as_secs_f64())
+}
+
+fn round(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}

@@ -1,0 +1,96 @@
+//! How an attempt reaches a provider: over HTTP, or into the simulator in this process.
+
+mod dial;
+mod http1;
+mod mock;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::request::Request;
+
+pub use dial::{Dialer, TargetError};
+pub use http1::{HttpOptions, HttpTransport};
+pub use mock::MockTransport;
+
+/// Where attempts are sent.
+#[derive(Clone, Debug)]
+pub enum Transport {
+    /// A provider's HTTP API.
+    Http(Arc<HttpTransport>),
+    /// The simulator, without a network.
+    Mock(Arc<MockTransport>),
+}
+
+/// What came back, headers and body complete.
+#[derive(Debug)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Response headers.
+    pub headers: HeaderMap,
+    /// Body, decompressed.
+    pub body: Bytes,
+    /// When the head of the response arrived.
+    pub first_byte: Instant,
+}
+
+/// Why nothing usable came back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The request certainly did not reach the provider.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The connection was lost; the provider may have run, and billed, the request.
+    #[error("connection lost before the whole answer arrived: {0}")]
+    Lost(String),
+    /// `--timeout` was over; the provider may have run, and billed, the request.
+    #[error("no whole answer within {} s", .0.as_secs_f64())]
+    Timeout(Duration),
+    /// What came back is not HTTP, or its body cannot be decompressed.
+    #[error("not a valid HTTP answer: {0}")]
+    Garbled(String),
+    /// The answer exceeds a bound.
+    #[error("answer is larger than {0} bytes")]
+    TooLarge(usize),
+}
+
+impl Transport {
+    /// What the simulator counted, when it is the provider.
+    #[must_use]
+    pub fn mock_stats(&self) -> Option<serde_json::Value> {
+        match self {
+            Self::Http(_) => None,
+            Self::Mock(mock) => serde_json::to_value(mock.stats()).ok(),
+        }
+    }
+
+    /// Sends one attempt and waits for the whole answer.
+    pub async fn send(&self, request: &Outgoing) -> Result<Response, SendError> {
+        match self {
+            Self::Http(http) => http.send(request).await,
+            Self::Mock(mock) => mock.send(request).await,
+        }
+    }
+}
+
+/// The part of a [`Request`] that an attempt needs; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    method: http::Method,
+    path: Arc<str>,
+    body: Bytes,
+}
+
+impl From<&Request> for Outgoing {
+    fn from(request: &Request) -> Self {
+        Self {
+            method: request.method.clone(),
+            path: Arc::clone(&request.path),
+            body: request.body.clone(),
+        }
+    }
+}

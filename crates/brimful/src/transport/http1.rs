@@ -1,0 +1,297 @@
+//! A pool of HTTP/1.1 connections: as many as attempts are in flight, reused last in, first out.
+//!
+//! The engine bounds what is in flight, and so the pool. New connections are opened a few at a
+//! time, so that a start with thousands in flight is no storm of handshakes.
+
+use std::io::Read;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION};
+use http::{HeaderMap, HeaderValue};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::SendRequest;
+use tokio::sync::Semaphore;
+
+use super::dial::{Dialer, TargetError, chain};
+use super::{Outgoing, Response, SendError};
+
+/// Connections that are being opened at one time.
+const DIALS_MAX: usize = 64;
+/// An idle connection older than this is not used again: many servers close after 30 s and more,
+/// and a request that meets the closing is lost.
+const IDLE_MAX: Duration = Duration::from_secs(20);
+
+/// How requests are sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct HttpOptions {
+    /// Such as `https://api.openai.com/v1`. A request's `/v1/…` and a base that ends in `/v1`
+    /// share that `/v1` once.
+    pub base_url: String,
+    /// Sent with every request; values may be secret.
+    pub headers: HeaderMap,
+    /// From sending to the last byte of the answer. Default 600 s.
+    pub timeout: Duration,
+    /// Name lookup, TCP and TLS. Default 10 s.
+    pub connect_timeout: Duration,
+    /// Most bytes of an answer's body, decompressed. Default 64 MB.
+    pub response_max_bytes: usize,
+    /// Most bytes of an answer's head. Default 64 KB.
+    pub headers_max_bytes: usize,
+}
+
+impl HttpOptions {
+    /// Defaults for this base URL.
+    #[must_use]
+    pub fn new(base_url: impl Into<String>) -> Self {
+        Self {
+            base_url: base_url.into(),
+            headers: HeaderMap::new(),
+            timeout: Duration::from_secs(600),
+            connect_timeout: Duration::from_secs(10),
+            response_max_bytes: 64 << 20,
+            headers_max_bytes: 64 << 10,
+        }
+    }
+}
+
+/// Sends attempts to one base URL.
+pub struct HttpTransport {
+    dialer: Dialer,
+    prefix: String,
+    headers: HeaderMap,
+    timeout: Duration,
+    response_max_bytes: usize,
+    idle: Mutex<Vec<Idle>>,
+    dials: Semaphore,
+}
+
+impl std::fmt::Debug for HttpTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HttpTransport")
+            .field("dialer", &self.dialer)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Idle {
+    sender: SendRequest<Full<Bytes>>,
+    since: Instant,
+}
+
+impl HttpTransport {
+    /// Prepares; opens no connection yet.
+    pub fn new(options: HttpOptions) -> Result<Self, TargetError> {
+        let dialer = Dialer::new(
+            &options.base_url,
+            options.connect_timeout,
+            options.headers_max_bytes,
+        )?;
+        let mut headers = options.headers;
+        if let Ok(host) = HeaderValue::from_str(dialer.host()) {
+            headers.insert(HOST, host);
+        }
+        headers
+            .entry(CONTENT_TYPE)
+            .or_insert(HeaderValue::from_static("application/json"));
+        headers
+            .entry(ACCEPT_ENCODING)
+            .or_insert(HeaderValue::from_static("gzip"));
+        headers
+            .entry(http::header::USER_AGENT)
+            .or_insert(HeaderValue::from_static(concat!(
+                "brimful/",
+                env!("CARGO_PKG_VERSION")
+            )));
+        if let Some(auth) = dialer.proxy_authorization() {
+            headers.insert(PROXY_AUTHORIZATION, auth.clone());
+        }
+        Ok(Self {
+            prefix: dialer.prefix(),
+            dialer,
+            headers,
+            timeout: options.timeout,
+            response_max_bytes: options.response_max_bytes,
+            idle: Mutex::new(Vec::new()),
+            dials: Semaphore::new(DIALS_MAX),
+        })
+    }
+
+    pub(super) async fn send(&self, request: &Outgoing) -> Result<Response, SendError> {
+        let mut connected = false;
+        let exchange = self.exchange(request, &mut connected);
+        let result = tokio::time::timeout(self.timeout, exchange).await;
+        result.unwrap_or_else(|_| {
+            if connected {
+                return Err(SendError::Timeout(self.timeout));
+            }
+            Err(SendError::Connect(format!(
+                "no connection within {:?}",
+                self.timeout
+            )))
+        })
+    }
+
+    async fn exchange(
+        &self,
+        request: &Outgoing,
+        connected: &mut bool,
+    ) -> Result<Response, SendError> {
+        let mut message = self.message(request)?;
+        loop {
+            let (mut sender, reused) = self.checkout().await?;
+            *connected = true;
+            match sender.try_send_request(message).await {
+                Ok(response) => {
+                    let first_byte = Instant::now();
+                    let (parts, body) = response.into_parts();
+                    let body = self.collect(body).await?;
+                    let body = self.decompress(&parts.headers, body)?;
+                    self.put_back(sender);
+                    let status = parts.status.as_u16();
+                    return Ok(Response {
+                        status,
+                        headers: parts.headers,
+                        body,
+                        first_byte,
+                    });
+                }
+                Err(mut error) => match error.take_message() {
+                    // The server closed an idle connection before anything was written to it.
+                    Some(unsent) if reused => message = unsent,
+                    Some(_) => return Err(SendError::Connect(chain(error.error()))),
+                    None => return Err(lost(error.error())),
+                },
+            }
+        }
+    }
+
+    fn message(&self, request: &Outgoing) -> Result<http::Request<Full<Bytes>>, SendError> {
+        let path = match self.prefix.strip_suffix("/v1") {
+            Some(root) if request.path.starts_with("/v1/") => format!("{root}{}", request.path),
+            _ => format!("{}{}", self.prefix, request.path),
+        };
+        let mut message = http::Request::builder()
+            .method(request.method.clone())
+            .uri(path)
+            .body(Full::new(request.body.clone()))
+            .map_err(|error| SendError::Connect(error.to_string()))?;
+        *message.headers_mut() = self.headers.clone();
+        Ok(message)
+    }
+
+    /// A connection and whether it was used before.
+    async fn checkout(&self) -> Result<(SendRequest<Full<Bytes>>, bool), SendError> {
+        while let Some(mut sender) = self.pop_idle() {
+            // Its task may not yet have seen the end of the previous answer, or the closing.
+            if sender.ready().await.is_ok() {
+                return Ok((sender, true));
+            }
+        }
+        let _permit = self
+            .dials
+            .acquire()
+            .await
+            .map_err(|e| SendError::Connect(e.to_string()))?;
+        // While this one waited for its turn, another may have come free.
+        if let Some(sender) = self.pop_idle().filter(SendRequest::is_ready) {
+            return Ok((sender, true));
+        }
+        let mut sender = self.dialer.dial().await?;
+        sender
+            .ready()
+            .await
+            .map_err(|error| SendError::Connect(chain(&error)))?;
+        Ok((sender, false))
+    }
+
+    fn pop_idle(&self) -> Option<SendRequest<Full<Bytes>>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(candidate) = idle.pop() {
+            if candidate.since.elapsed() > IDLE_MAX {
+                // Those below have been idle for longer still.
+                idle.clear();
+                return None;
+            }
+            if !candidate.sender.is_closed() {
+                return Some(candidate.sender);
+            }
+        }
+        None
+    }
+
+    fn put_back(&self, sender: SendRequest<Full<Bytes>>) {
+        if sender.is_closed() {
+            return;
+        }
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(Idle {
+            sender,
+            since: Instant::now(),
+        });
+    }
+
+    async fn collect(&self, mut body: Incoming) -> Result<Bytes, SendError> {
+        let mut whole = BytesMut::new();
+        let mut only: Option<Bytes> = None;
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| lost(&error))?;
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            if whole.len() + only.as_ref().map_or(0, Bytes::len) + data.len()
+                > self.response_max_bytes
+            {
+                return Err(SendError::TooLarge(self.response_max_bytes));
+            }
+            // Most answers arrive in one piece and are not copied.
+            if whole.is_empty() && only.is_none() {
+                only = Some(data);
+                continue;
+            }
+            if let Some(first) = only.take() {
+                let rest = body.size_hint().lower();
+                whole.reserve(
+                    first.len() + data.len() + usize::try_from(rest).unwrap_or(0).min(1 << 20),
+                );
+                whole.extend_from_slice(&first);
+            }
+            whole.extend_from_slice(&data);
+        }
+        Ok(only.unwrap_or_else(|| whole.freeze()))
+    }
+
+    fn decompress(&self, headers: &HeaderMap, body: Bytes) -> Result<Bytes, SendError> {
+        let Some(encoding) = headers.get(CONTENT_ENCODING) else {
+            return Ok(body);
+        };
+        if encoding == "identity" {
+            return Ok(body);
+        }
+        if encoding != "gzip" {
+            return Err(SendError::Garbled(format!(
+                "content encoding {encoding:?} was not asked for"
+            )));
+        }
+        let mut plain = Vec::new();
+        let bound = self.response_max_bytes as u64 + 1;
+        flate2::read::MultiGzDecoder::new(body.as_ref())
+            .take(bound)
+            .read_to_end(&mut plain)
+            .map_err(|error| SendError::Garbled(format!("cannot decompress: {error}")))?;
+        if plain.len() as u64 >= bound {
+            return Err(SendError::TooLarge(self.response_max_bytes));
+        }
+        Ok(plain.into())
+    }
+}
+
+fn lost(error: &hyper::Error) -> SendError {
+    if error.is_parse() || error.is_parse_status() || error.is_parse_too_large() {
+        return SendError::Garbled(chain(error));
+    }
+    SendError::Lost(chain(error))
+}

@@ -1,0 +1,119 @@
+//! The simulated provider shares no code with the engine's limiters.
+//!
+//! Were both the same code, "no 429s" would be true by construction. So the simulator may take from
+//! the core only the words in which the two speak. Tokens are searched and not paths, because a
+//! macro's arguments are no paths yet.
+
+use proc_macro2::{TokenStream, TokenTree};
+
+use super::Problem;
+use super::source::Source;
+
+const SIMULATOR: &str = "crates/brimful-sim/src/";
+const CORE: &str = "brimful_core";
+const SHARED_WORDS: [&str; 3] = ["Timestamp", "Usage", "Class"];
+
+pub(super) fn check(source: &Source) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if source.path.starts_with(SIMULATOR) {
+        search(&source.path, source.tokens.clone(), &mut problems);
+    }
+    problems
+}
+
+fn search(path: &str, tokens: TokenStream, problems: &mut Vec<Problem>) {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    for (index, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Group(group) => search(path, group.stream(), problems),
+            TokenTree::Ident(name) if name == CORE && !is_shared(&tokens[index + 1..]) => {
+                let words = SHARED_WORDS.join(", ");
+                let what = format!("the simulator may take only {words} from `{CORE}`");
+                problems.push(Problem::new(path, name.span().start().line, what));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether what follows the crate's name leads to the shared words and to nothing else.
+fn is_shared(rest: &[TokenTree]) -> bool {
+    let [
+        TokenTree::Punct(first),
+        TokenTree::Punct(second),
+        target,
+        ..,
+    ] = rest
+    else {
+        return false;
+    };
+    if (first.as_char(), second.as_char()) != (':', ':') {
+        return false;
+    }
+    match target {
+        TokenTree::Group(group) => {
+            let tokens: Vec<TokenTree> = group.stream().into_iter().collect();
+            let is_comma = |token: &TokenTree| matches!(token, TokenTree::Punct(mark) if mark.as_char() == ',');
+            let names: Vec<_> = tokens
+                .split(is_comma)
+                .filter(|tokens| !tokens.is_empty())
+                .collect();
+            !names.is_empty() && names.iter().all(|tokens| is_shared_word(&tokens[0]))
+        }
+        target => is_shared_word(target),
+    }
+}
+
+fn is_shared_word(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Ident(name) if SHARED_WORDS.iter().any(|word| name == word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(path: &str, text: &str) -> usize {
+        check(&Source::parse(path, text.to_owned()).unwrap()).len()
+    }
+
+    #[test]
+    fn the_shared_words_are_fine() {
+        for text in [
+            "use brimful_core::Timestamp;",
+            "use brimful_core::{Class, Usage as Reported, Timestamp};",
+            "fn a(now: brimful_core::Timestamp) { now; }",
+            "use brimful_core::Class::Throttled;",
+            "//! [`brimful_core::limit`] is not used.",
+        ] {
+            assert_eq!(found("crates/brimful-sim/src/lib.rs", text), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn everything_else_of_the_core_is_found() {
+        for text in [
+            "use brimful_core::limit::TokenBucket;",
+            "use brimful_core::{Timestamp, budget::Budget};",
+            "use brimful_core::*;",
+            "use brimful_core::{self};",
+            "use brimful_core as core;",
+            "use {brimful_core::queue};",
+            "extern crate brimful_core;",
+            "fn a() { vec![brimful_core::engine::Engine::new()]; }",
+            "pub use ::brimful_core::Engine;",
+        ] {
+            assert_eq!(found("crates/brimful-sim/src/a/b.rs", text), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn other_crates_and_the_simulators_own_tests_may_use_the_engine() {
+        let text = "use brimful_core::Engine;";
+        for path in [
+            "crates/brimful/src/driver.rs",
+            "crates/brimful-sim/tests/scenarios.rs",
+        ] {
+            assert_eq!(found(path, text), 0, "{path}");
+        }
+    }
+}
