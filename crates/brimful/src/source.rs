@@ -41,11 +41,15 @@ use lines::{Lines, Text};
 use requests::{Maker, Place};
 
 pub use open_error::OpenError;
-pub use row::Row;
+pub(crate) use row::json_text;
+pub use row::{JsonRow, Row};
 pub use validate::{Problem, ValidateError, Validated, validate};
 
 /// Longest line by default: 64 MB.
 pub const LINE_MAX_BYTES: usize = 64 * 1024 * 1024;
+
+/// What to do when a column of the input has the name of one of the output's own.
+const RESERVED_REMEDY: &str = "the output needs that name: rename it, or give --output-prefix";
 
 /// Where rows come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +122,10 @@ pub struct SourceOptions {
     /// Whether items carry the columns of their row, for outputs that are written as rows are
     /// answered.
     pub keep_columns: bool,
+    /// Names that the output needs for its own columns (see [`crate::output::OutputOptions`]); an
+    /// input that has one of them is refused. Rows of JSON that have one are bad rows, unless the
+    /// first has it already.
+    pub reserved_columns: Vec<String>,
     /// A copy of what is read from standard input or a pipe, for outputs that are written at the
     /// end. Created anew (mode 0600); not used for files, which can be read again.
     pub spool: Option<PathBuf>,
@@ -141,6 +149,7 @@ impl SourceOptions {
             first: None,
             line_max_bytes: LINE_MAX_BYTES,
             keep_columns: false,
+            reserved_columns: Vec::new(),
             spool: None,
         }
     }
@@ -224,6 +233,10 @@ impl Source {
             let detected = detect::detect(&mut lines, options.format, &options.input, has_prompt)?;
             let header = match detected.format {
                 Format::Csv | Format::Tsv => read_header(&mut lines, detected.delimiter)?,
+                Format::Jsonl => {
+                    refuse_reserved(&mut lines, &options.reserved_columns)?;
+                    None
+                }
                 _ => None,
             };
             Ok((detected, header))
@@ -417,6 +430,21 @@ fn read_header(lines: &mut Lines, delimiter: u8) -> Result<Option<Arc<[String]>>
         }
     }
     Ok(Some(names.into()))
+}
+
+/// Looks at the first row of JSON, so that an input all of whose rows collide is refused at once.
+fn refuse_reserved(lines: &mut Lines, reserved: &[String]) -> Result<(), StartError> {
+    let Some((line, _)) = detect::first_line(lines)? else {
+        return Ok(());
+    };
+    let row = str::from_utf8(&line).map_or_else(|_| Row::empty(), Row::of_json);
+    match row
+        .names()
+        .find(|name| reserved.iter().any(|reserved| reserved == name))
+    {
+        Some(name) => Err(OpenError::Reserved(shown(name)).into()),
+        None => Ok(()),
+    }
 }
 
 /// ` (did you mean `x`?)`, or nothing.

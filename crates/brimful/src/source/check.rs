@@ -19,6 +19,10 @@ pub(super) fn options(
         return Err(OpenError::Stream("--param"));
     }
     let columns = columns(options, format, header);
+    let reserved = |name: &&String| options.reserved_columns.contains(*name);
+    if let Some(name) = columns.iter().flatten().find(reserved) {
+        return Err(OpenError::Reserved(shown(name)));
+    }
     for (flag, column) in [
         ("--id-column", &options.id_column),
         ("--estimate-column", &options.estimate_column),

@@ -156,7 +156,7 @@ fn by_content(lines: &mut Lines, has_prompt: bool) -> Result<Detected, StartErro
 }
 
 /// The first line that is not blank, and the offset behind it.
-fn first_line(lines: &mut Lines) -> Result<Option<(Vec<u8>, usize)>, StartError> {
+pub(super) fn first_line(lines: &mut Lines) -> Result<Option<(Vec<u8>, usize)>, StartError> {
     let mut offset = 0;
     while let Some((line, next)) = lines.peek_line(offset)? {
         if !line.trim_ascii().is_empty() {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use brimful_providers::dialect::BodyError;
 
+use super::RESERVED_REMEDY;
 use super::template::shown_error;
 
 /// Why a run cannot start with this input and these options. Everything that would fail every row
@@ -76,6 +77,9 @@ pub enum OpenError {
         /// All columns.
         columns: String,
     },
+    /// The output would have two columns of one name.
+    #[error("the input has a column {0}; {RESERVED_REMEDY}")]
+    Reserved(String),
     /// The input has no columns to choose from.
     #[error("`{flag}` needs an input with columns; {format} has none")]
     NoColumns {

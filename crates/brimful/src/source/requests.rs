@@ -12,7 +12,7 @@ use super::lines::Text;
 use super::open_error::OpenError;
 use super::row::{Row, RowView};
 use super::template::Templates;
-use super::{Format, SourceOptions, batch, delimited, near, shown, template};
+use super::{Format, RESERVED_REMEDY, SourceOptions, batch, delimited, near, shown, template};
 use crate::fingerprint::Fingerprint;
 use crate::request::{BadRow, Item, Request};
 
@@ -127,7 +127,8 @@ impl Maker {
             line: 0,
         };
         let row = Map::from_iter([("index".to_owned(), Value::from(index))]);
-        match self.row_draft(place, RowView::Json(&row)) {
+        let text = format!("{{\"index\":{index}}}");
+        match self.row_draft(place, RowView::Json(&row), &text) {
             Ok(draft) => finish(place, draft),
             Err(defect) => bad(place, index.to_string().as_bytes(), defect),
         }
@@ -143,11 +144,11 @@ impl Maker {
                 }
                 let row: Map<String, Value> = serde_json::from_str(text)
                     .map_err(|error| Defect::new(batch::json_reason(&error)))?;
-                self.row_draft(place, RowView::Json(&row))
+                self.row_draft(place, RowView::Json(&row), text)
             }
             Format::Text => {
                 refuse_nul(text.contains('\0')).map_err(Defect::new)?;
-                self.row_draft(place, RowView::Text(text))
+                self.row_draft(place, RowView::Text(text), text)
             }
             Format::Csv | Format::Tsv => self.cells_draft(place, text),
         }
@@ -159,13 +160,13 @@ impl Maker {
         let header = Arc::clone(self.header.get_or_insert_with(|| Arc::from([])));
         let view = RowView::Cells(&header, &fields);
         let defect = |reason| Defect {
-            columns: self.kept(view),
+            columns: self.kept(view, text),
             ..Defect::new(reason)
         };
         let result = if fields.len() == header.len() {
             refuse_nul(fields.contains('\0'))
                 .map_err(defect)
-                .and_then(|()| self.row_draft(place, view))
+                .and_then(|()| self.row_draft(place, view, text))
         } else {
             let (count, expected) = (fields.len(), header.len());
             Err(defect(format!(
@@ -179,7 +180,10 @@ impl Maker {
 
     fn batch_draft(&mut self, text: &str) -> Result<Draft, Defect> {
         let fields = batch::Fields::parse(text).map_err(Defect::new)?;
-        let columns = self.options.keep_columns.then(|| Box::new(json_row(text)));
+        let columns = self
+            .options
+            .keep_columns
+            .then(|| Box::new(Row::of_json(text)));
         let id = match fields.id() {
             Ok(id) => id,
             Err(reason) => {
@@ -221,16 +225,22 @@ impl Maker {
         refuse_stream(&value)?;
         let input_tokens = match &self.options.estimate_column {
             None => None,
-            Some(_) => match json_row(text) {
-                Row::Json(row) => self.estimated(&RowView::Json(&row))?,
-                _ => None,
-            },
+            Some(_) => {
+                let row: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+                self.estimated(&RowView::Json(&row))?
+            }
         };
         Ok((line, value, input_tokens))
     }
 
-    fn row_draft(&mut self, place: Place, view: RowView<'_>) -> Result<Draft, Defect> {
-        let columns = self.kept(view);
+    fn row_draft(&mut self, place: Place, view: RowView<'_>, text: &str) -> Result<Draft, Defect> {
+        let columns = self.kept(view, text);
+        if let Some(reason) = self.collision(&view) {
+            return Err(Defect {
+                columns,
+                ..Defect::new(reason)
+            });
+        }
         let id = match self.explicit_id(&view) {
             Ok(id) => id,
             Err(reason) => {
@@ -321,8 +331,27 @@ impl Maker {
         Ok(Some(count))
     }
 
-    fn kept(&self, view: RowView<'_>) -> Option<Box<Row>> {
-        self.options.keep_columns.then(|| Box::new(view.to_row()))
+    fn kept(&self, view: RowView<'_>, text: &str) -> Option<Box<Row>> {
+        self.options
+            .keep_columns
+            .then(|| Box::new(view.to_row(text)))
+    }
+
+    /// Columns of JSON rows are not known before the start: one that the output needs for itself
+    /// makes a bad row, before anything is paid for it.
+    fn collision(&self, view: &RowView<'_>) -> Option<String> {
+        let RowView::Json(row) = view else {
+            return None;
+        };
+        let taken = self
+            .options
+            .reserved_columns
+            .iter()
+            .find(|name| row.contains_key(*name))?;
+        Some(format!(
+            "the row has a column {}; {RESERVED_REMEDY}",
+            shown(taken)
+        ))
     }
 }
 
@@ -397,10 +426,6 @@ fn bad(place: Place, raw: &[u8], defect: Defect) -> Item {
         reason: defect.reason,
         columns: defect.columns,
     })
-}
-
-fn json_row(text: &str) -> Row {
-    serde_json::from_str(text).map_or_else(|_| Row::empty(), Row::Json)
 }
 
 fn refuse_stream(body: &Value) -> Result<(), String> {

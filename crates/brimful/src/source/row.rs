@@ -2,19 +2,22 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use minijinja::Value as Cell;
 use minijinja::value::Serde;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::delimited::Fields;
 
 /// A row's own columns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Row {
-    /// A JSON object, in the order of its keys. Empty where a row could not be read.
-    Json(Map<String, Value>),
+    /// A JSON object, or nothing where a row could not be read.
+    Json(JsonRow),
     /// A CSV or TSV record; a bad one may have fewer or more cells than the header.
     Cells {
         /// Names of the columns, the same for all rows.
@@ -26,11 +29,59 @@ pub enum Row {
     Text(String),
 }
 
+/// The fields of a JSON object in their order, each value as it was written: a number of more digits
+/// than a machine word holds comes out as it went in.
+#[derive(Clone, Debug, Default)]
+pub struct JsonRow(Vec<(String, Box<RawValue>)>);
+
+impl JsonRow {
+    /// Fields in order. A name may stand twice, as it may on the line; the last value counts.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), &**value))
+    }
+
+    fn find(&self, name: &str) -> Option<&RawValue> {
+        self.0
+            .iter()
+            .rfind(|(field, _)| field == name)
+            .map(|(_, value)| &**value)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonRow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = JsonRow;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonRow, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(JsonRow(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Fields)
+    }
+}
+
 impl Row {
     /// A row of which nothing could be read.
     #[must_use]
     pub fn empty() -> Self {
-        Self::Json(Map::new())
+        Self::Json(JsonRow::default())
+    }
+
+    /// The object on a line of JSON; empty when it is none.
+    pub(super) fn of_json(line: &str) -> Self {
+        serde_json::from_str(line).map_or_else(|_| Self::empty(), Self::Json)
     }
 
     /// Names of the columns, in order.
@@ -42,18 +93,8 @@ impl Row {
         };
         let fields = fields
             .into_iter()
-            .flat_map(|fields| fields.keys().map(String::as_str));
+            .flat_map(|fields| fields.iter().map(|(name, _)| name));
         fields.chain(header.iter().map(String::as_str)).chain(text)
-    }
-
-    /// The column as JSON; `None` when the row does not have it.
-    #[must_use]
-    pub fn value(&self, name: &str) -> Option<Value> {
-        match self {
-            Self::Json(fields) => fields.get(name).cloned(),
-            Self::Cells { .. } => self.text(name).map(|text| Value::String(text.into_owned())),
-            Self::Text(text) => (name == "text").then(|| Value::String(text.clone())),
-        }
     }
 
     /// The column as text: strings as they are, null as nothing, everything else as JSON. `None`
@@ -61,17 +102,24 @@ impl Row {
     #[must_use]
     pub fn text(&self, name: &str) -> Option<Cow<'_, str>> {
         match self {
-            Self::Json(fields) => Some(match fields.get(name)? {
-                Value::String(text) => Cow::Borrowed(text.as_str()),
-                Value::Null => Cow::Borrowed(""),
-                other => Cow::Owned(other.to_string()),
-            }),
+            Self::Json(fields) => Some(json_text(fields.find(name)?.get())),
             Self::Cells { header, cells } => {
                 let at = header.iter().position(|column| column == name)?;
                 cells.get(at).map(|cell| Cow::Borrowed(cell.as_str()))
             }
             Self::Text(text) => (name == "text").then_some(Cow::Borrowed(text.as_str())),
         }
+    }
+}
+
+/// A JSON value as text: strings as they are, null as nothing, everything else as JSON.
+pub(crate) fn json_text(json: &str) -> Cow<'_, str> {
+    match json {
+        "null" => Cow::Borrowed(""),
+        json if json.starts_with('"') => {
+            serde_json::from_str(json).map_or(Cow::Borrowed(json), Cow::Owned)
+        }
+        json => Cow::Borrowed(json),
     }
 }
 
@@ -137,9 +185,10 @@ impl RowView<'_> {
         }
     }
 
-    pub(super) fn to_row(self) -> Row {
+    /// An owned copy; `text` is the line that the view is of.
+    pub(super) fn to_row(self, text: &str) -> Row {
         match self {
-            Self::Json(fields) => Row::Json(fields.clone()),
+            Self::Json(_) => Row::of_json(text),
             Self::Cells(header, fields) => Row::Cells {
                 header: Arc::clone(header),
                 cells: fields.iter().map(str::to_owned).collect(),
