@@ -161,7 +161,7 @@ impl MockArgs {
             RetryAfter::Right => RetryAfterStyle::Right,
             RetryAfter::Missing => RetryAfterStyle::Missing,
             RetryAfter::Seconds => RetryAfterStyle::Seconds,
-            RetryAfter::Ms => RetryAfterStyle::Ms,
+            RetryAfter::Ms => RetryAfterStyle::Millis,
             RetryAfter::Date => RetryAfterStyle::Date,
             RetryAfter::Wrong => RetryAfterStyle::Wrong,
         };
@@ -174,8 +174,6 @@ impl MockArgs {
         config.escape_codes = self.escape_codes;
         config.pretty = self.pretty;
         config.detailed_ledger = !self.no_detail;
-        let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        config.wall_clock_origin = since_1970.unwrap_or_default();
         Ok(config)
     }
 }
@@ -186,7 +184,7 @@ pub(crate) async fn mock(args: &MockArgs) -> anyhow::Result<Exit> {
     let server = MockServer::bind(args.listen, args.config()?, args.seed)
         .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
-    let address = server.local_addr();
+    let address = server.local_addr()?;
     {
         let mut out = std::io::stdout().lock();
         writeln!(out, "http://{address}/v1")?;

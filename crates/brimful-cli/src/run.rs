@@ -10,8 +10,10 @@ use brimful::driver::Control;
 use brimful::journal::Durability;
 use brimful::progress::Progress;
 use brimful::report::Price;
+use brimful::request::Request;
 use brimful::run::{Run, RunError, RunOptions, Stop, Summary, Target};
 use brimful::source::{Format, Input, SourceOptions, validate};
+use brimful_core::{Budget, Decision, Timestamp};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -25,7 +27,7 @@ const PROBLEMS_SHOWN: usize = 20;
 
 pub(crate) fn run(runtime: &tokio::runtime::Runtime, args: RunArgs) -> anyhow::Result<Exit> {
     let source = source_options(&args)?;
-    if args.requests.strict && !passes(&source)? {
+    if args.requests.strict && !passes(&args, &source)? {
         return Ok(Exit::Usage);
     }
     let options = run_options(&args, source)?;
@@ -223,13 +225,26 @@ fn price(text: &str) -> anyhow::Result<Price> {
 }
 
 /// `--strict`: reads everything once and lists what is wrong.
-fn passes(source: &SourceOptions) -> anyhow::Result<bool> {
+fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
     if source.input == Input::Stdin {
         return Err(usage(
             "--strict reads the input twice: give a file, not standard input",
         ));
     }
-    let found = validate(source.clone(), PROBLEMS_SHOWN).map_err(|error| usage(chain(&error)))?;
+    let engine = limits::engine(args, 1)?;
+    let budget = Budget::new(engine.limits).map_err(|error| usage(error.to_string()))?;
+    let mut fits = |request: &Request| {
+        let output = request
+            .max_output_tokens
+            .unwrap_or(args.limits.default_output_tokens);
+        let charge = engine.charge_rule.charge(request.input_tokens, output);
+        match budget.decide(Timestamp::ZERO, &charge) {
+            Decision::Never(never) => Some(never.to_string()),
+            _ => None,
+        }
+    };
+    let found = validate(source.clone(), PROBLEMS_SHOWN, &mut fits)
+        .map_err(|error| usage(chain(&error)))?;
     let file = match &source.input {
         Input::Path(path) => path.display().to_string(),
         _ => "input".to_owned(),
@@ -238,14 +253,14 @@ fn passes(source: &SourceOptions) -> anyhow::Result<bool> {
     for problem in &found.problems {
         writeln!(err, "{file}:{}: {}", problem.line, problem.reason)?;
     }
-    if found.total > 0 {
+    if found.bad > 0 {
         writeln!(
             err,
             "brimful: {} of {} rows are bad; nothing was sent",
-            found.total, found.rows
+            found.bad, found.rows
         )?;
     }
-    Ok(found.total == 0)
+    Ok(found.bad == 0)
 }
 
 /// One message on standard error.

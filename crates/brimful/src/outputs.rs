@@ -326,7 +326,16 @@ fn told(error: &CloseError) -> String {
 struct Stream {
     writer: StreamWriter,
     /// Places of rows that were taken in, and lines that wait for an earlier one.
-    order: Option<(BTreeMap<u64, u64>, u64, Ordered<Vec<u8>>)>,
+    order: Option<InOrder>,
+}
+
+/// Lines that wait for those of earlier rows. Places are counted over the rows of this run: rows
+/// that earlier runs answered have none.
+#[derive(Debug, Default)]
+struct InOrder {
+    places: BTreeMap<u64, u64>,
+    next: u64,
+    lines: Ordered<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -351,14 +360,10 @@ impl Write for RowBuffer {
 }
 
 impl Stream {
-    fn order(ordered: bool) -> Option<(BTreeMap<u64, u64>, u64, Ordered<Vec<u8>>)> {
-        ordered.then(|| (BTreeMap::new(), 0, Ordered::new()))
-    }
-
     fn answers(ordered: bool) -> Self {
         Self {
             writer: StreamWriter::Answers,
-            order: Self::order(ordered),
+            order: ordered.then(InOrder::default),
         }
     }
 
@@ -368,21 +373,19 @@ impl Stream {
         let writer = StreamWriter::Rows(Box::new(writer));
         Ok(Self {
             writer,
-            order: Self::order(options.ordered),
+            order: options.ordered.then(InOrder::default),
         })
     }
 
     fn expect(&mut self, row: u64) {
-        if let Some((places, next, _)) = &mut self.order {
-            *next += 1;
-            places.insert(row, *next);
+        if let Some(order) = &mut self.order {
+            order.next += 1;
+            order.places.insert(row, order.next);
         }
     }
 
     fn waiting(&self) -> usize {
-        self.order
-            .as_ref()
-            .map_or(0, |(_, _, ordered)| ordered.waiting())
+        self.order.as_ref().map_or(0, |order| order.lines.waiting())
     }
 
     fn answer(&mut self, request: &Request, answer: &Answer<'_>) -> Result<(), WriteError> {
@@ -424,22 +427,22 @@ impl Stream {
     }
 
     fn put(&mut self, row: u64, line: Vec<u8>) -> Result<(), WriteError> {
-        let Some((places, _, ordered)) = &mut self.order else {
+        let Some(order) = &mut self.order else {
             return print(&line);
         };
-        let Some(place) = places.remove(&row) else {
+        let Some(place) = order.places.remove(&row) else {
             return print(&line);
         };
-        ordered.push(place, line);
-        while let Some(line) = ordered.pop() {
+        order.lines.push(place, line);
+        while let Some(line) = order.lines.pop() {
             print(&line)?;
         }
         Ok(())
     }
 
     fn close(self) -> Result<(), WriteError> {
-        if let Some((_, _, mut ordered)) = self.order {
-            for line in ordered.drain() {
+        if let Some(mut order) = self.order {
+            for line in order.lines.drain() {
                 print(&line)?;
             }
         }
