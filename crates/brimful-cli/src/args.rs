@@ -10,7 +10,12 @@ use crate::units::{self, Burst};
 
 /// Pushes LLM API requests through rate limits: at the full rate, never over it, losing nothing.
 #[derive(Debug, Parser)]
-#[command(name = "brimful", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "brimful",
+    version,
+    max_term_width = 100,
+    propagate_version = true
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

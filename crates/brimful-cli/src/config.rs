@@ -17,8 +17,12 @@ use crate::args::Cli;
 
 /// `argv` with the flags added that only the configuration file gives.
 pub(crate) fn merged(argv: Vec<OsString>, matches: &ArgMatches) -> anyhow::Result<Vec<OsString>> {
-    let Some(("run", run)) = matches.subcommand() else { return Ok(argv) };
-    let Some(path) = run.get_one::<std::path::PathBuf>("config") else { return Ok(argv) };
+    let Some(("run", run)) = matches.subcommand() else {
+        return Ok(argv);
+    };
+    let Some(path) = run.get_one::<std::path::PathBuf>("config") else {
+        return Ok(argv);
+    };
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{shown}`"))?;
     let file = File { path, text: &text };
@@ -33,7 +37,11 @@ pub(crate) fn merged(argv: Vec<OsString>, matches: &ArgMatches) -> anyhow::Resul
             DeValue::Table(entries) if name == "run" => {
                 file.add_run(entries, run, &mut argv)?;
             }
-            _ => bail!("{}: unknown table `{name}`{}", file.place(&key.span()), hint(name, &["run"])),
+            _ => bail!(
+                "{}: unknown table `{name}`{}",
+                file.place(&key.span()),
+                hint(name, &["run"])
+            ),
         }
     }
     Ok(argv)
@@ -58,13 +66,22 @@ impl File<'_> {
         argv: &mut Vec<OsString>,
     ) -> anyhow::Result<()> {
         let command = Cli::command();
-        let command = command.find_subcommand("run").context("`run` is a command")?;
+        let command = command
+            .find_subcommand("run")
+            .context("`run` is a command")?;
         let mut input = None;
         for (key, value) in entries {
             let name: &str = key.get_ref();
-            let Some(arg) = command.get_arguments().find(|arg| key_of(arg) == Some(name)) else {
+            let Some(arg) = command
+                .get_arguments()
+                .find(|arg| key_of(arg) == Some(name))
+            else {
                 let known: Vec<&str> = command.get_arguments().filter_map(key_of).collect();
-                bail!("{}: unknown key `{name}`{}", self.place(&key.span()), hint(name, &known));
+                bail!(
+                    "{}: unknown key `{name}`{}",
+                    self.place(&key.span()),
+                    hint(name, &known)
+                );
             };
             if given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine) {
                 continue;
@@ -110,7 +127,11 @@ impl File<'_> {
             }
             DeValue::Table(items) if name == "header" => {
                 for (header, item) in items {
-                    argv.push(flag(format!("{}: {}", header.get_ref(), self.scalar(name, item)?)));
+                    argv.push(flag(format!(
+                        "{}: {}",
+                        header.get_ref(),
+                        self.scalar(name, item)?
+                    )));
                 }
             }
             _ => argv.push(flag(self.scalar(name, value)?)),
@@ -134,14 +155,17 @@ fn key_of(arg: &Arg) -> Option<&str> {
     if arg.is_positional() {
         return Some(arg.get_id().as_str());
     }
-    arg.get_long().filter(|long| !matches!(*long, "help" | "version" | "config"))
+    arg.get_long()
+        .filter(|long| !matches!(*long, "help" | "version" | "config"))
 }
 
 fn hint(name: &str, known: &[&str]) -> String {
     let close = |candidate: &&&str| strsim::jaro_winkler(name, candidate);
     let best = known.iter().max_by(|a, b| close(a).total_cmp(&close(b)));
     match best {
-        Some(best) if strsim::jaro_winkler(name, best) > 0.75 => format!("; did you mean `{best}`?"),
+        Some(best) if strsim::jaro_winkler(name, best) > 0.75 => {
+            format!("; did you mean `{best}`?")
+        }
         _ => format!("; known are {}", known.join(", ")),
     }
 }

@@ -27,7 +27,9 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -45,7 +47,9 @@ pub fn main() -> ExitCode {
     runtime.shutdown_background();
     done.unwrap_or_else(|error| {
         complain(&error);
-        error.downcast_ref::<Usage>().map_or(Exit::Fatal, |_| Exit::Usage)
+        error
+            .downcast_ref::<Usage>()
+            .map_or(Exit::Fatal, |_| Exit::Usage)
     })
     .into()
 }
@@ -60,14 +64,22 @@ fn parse(argv: Vec<OsString>) -> Result<Cli, Exit> {
     let refuse = |error: clap::Error| {
         // There is nobody to tell if standard error is gone.
         let _unseen = error.print();
-        if error.use_stderr() { Exit::Usage } else { Exit::Complete }
+        if error.use_stderr() {
+            Exit::Usage
+        } else {
+            Exit::Complete
+        }
     };
-    let matches = Cli::command().try_get_matches_from(argv.clone()).map_err(refuse)?;
+    let matches = Cli::command()
+        .try_get_matches_from(argv.clone())
+        .map_err(refuse)?;
     let merged = config::merged(argv, &matches).map_err(|error| {
         complain(&error);
         Exit::Usage
     })?;
-    let matches = Cli::command().try_get_matches_from(merged).map_err(refuse)?;
+    let matches = Cli::command()
+        .try_get_matches_from(merged)
+        .map_err(refuse)?;
     Cli::from_arg_matches(&matches).map_err(refuse)
 }
 

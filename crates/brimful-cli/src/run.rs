@@ -47,7 +47,9 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, args: RunArgs) -> anyhow::R
         let summary = run.run(obeyed, told).await;
         // The screen ends with the run; a defect in it must not cost the summary.
         let _shown = screen.await;
-        summary.map(|summary| (summary, first_signal.number())).map_err(anyhow::Error::new)
+        summary
+            .map(|summary| (summary, first_signal.number()))
+            .map_err(anyhow::Error::new)
     })?;
     let (summary, signal) = summary;
     report::print(args.watch.log_format, &summary, signal, to_stdout)?;
@@ -66,7 +68,11 @@ fn exit(summary: &Summary, signal: Option<u8>) -> Exit {
     if matches!(summary.stopped_by, Some(Stop::SpendingCap | Stop::Deadline)) {
         return Exit::Capped;
     }
-    if summary.requests.dead > 0 { Exit::DeadLetters } else { Exit::Complete }
+    if summary.requests.dead > 0 {
+        Exit::DeadLetters
+    } else {
+        Exit::Complete
+    }
 }
 
 /// Whether a run could not start because of what was typed (2) or of what is there (1).
@@ -104,7 +110,9 @@ fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
         (Some(path), None) => Input::Path(path.clone()),
         (Some(_), Some(_)) => return Err(usage("--repeat has no INPUT: give one of the two")),
         (None, None) => {
-            return Err(usage("give INPUT, as an argument or as `input` in the configuration file"));
+            return Err(usage(
+                "give INPUT, as an argument or as `input` in the configuration file",
+            ));
         }
     };
     let read = |path: &std::path::Path| {
@@ -130,7 +138,10 @@ fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
         None => None,
     };
     source.model.clone_from(&requests.model);
-    source.endpoint = requests.endpoint.parse().map_err(|error| usage(format!("{error}")))?;
+    source.endpoint = requests
+        .endpoint
+        .parse()
+        .map_err(|error| usage(format!("{error}")))?;
     source.params = params(&requests.param)?;
     source.id_column.clone_from(&requests.id_column);
     source.estimate_column.clone_from(&requests.estimate_column);
@@ -143,7 +154,9 @@ fn params(given: &[String]) -> anyhow::Result<Map<String, Value>> {
     let mut params = Map::new();
     for param in given {
         let Some((name, value)) = param.split_once('=') else {
-            return Err(usage(format!("--param `{param}`: write NAME=JSON, such as temperature=0")));
+            return Err(usage(format!(
+                "--param `{param}`: write NAME=JSON, such as temperature=0"
+            )));
         };
         let value = serde_json::from_str(value).unwrap_or_else(|_| Value::from(value));
         params.insert(name.trim().to_owned(), value);
@@ -155,7 +168,11 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
     let target = match &args.output {
         Some(path) if path.as_os_str() == "-" => Target::Stdout,
         Some(path) => Target::File(path.clone()),
-        None => return Err(usage("give --output, or `output` in the configuration file")),
+        None => {
+            return Err(usage(
+                "give --output, or `output` in the configuration file",
+            ));
+        }
     };
     let concurrency = limits::concurrency(args)?;
     let engine = limits::engine(args, concurrency)?;
@@ -170,8 +187,12 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
     options.retry_failed = args.outputs.retry_failed;
     options.fresh = args.outputs.fresh;
     options.ordered = args.outputs.ordered;
-    options.response_path.clone_from(&args.outputs.response_path);
-    options.output_prefix.clone_from(&args.outputs.output_prefix);
+    options
+        .response_path
+        .clone_from(&args.outputs.response_path);
+    options
+        .output_prefix
+        .clone_from(&args.outputs.output_prefix);
     options.default_output_tokens = args.limits.default_output_tokens;
     options.price = args.stop.price.as_deref().map(price).transpose()?;
     options.spending_cap_usd = args.stop.max_cost;
@@ -184,20 +205,29 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
 }
 
 fn price(text: &str) -> anyhow::Result<Price> {
-    let wrong = || usage(format!("--price `{text}`: write IN,OUT in US dollars, such as 0.15,0.60"));
+    let wrong = || {
+        usage(format!(
+            "--price `{text}`: write IN,OUT in US dollars, such as 0.15,0.60"
+        ))
+    };
     let (input, output) = text.split_once(',').ok_or_else(wrong)?;
     let dollars = |text: &str| {
         let value: f64 = text.trim().parse().ok()?;
         (value.is_finite() && value >= 0.0).then_some(value)
     };
-    let (input, output) = (dollars(input).ok_or_else(wrong)?, dollars(output).ok_or_else(wrong)?);
+    let (input, output) = (
+        dollars(input).ok_or_else(wrong)?,
+        dollars(output).ok_or_else(wrong)?,
+    );
     Ok(Price { input, output })
 }
 
 /// `--strict`: reads everything once and lists what is wrong.
 fn passes(source: &SourceOptions) -> anyhow::Result<bool> {
     if source.input == Input::Stdin {
-        return Err(usage("--strict reads the input twice: give a file, not standard input"));
+        return Err(usage(
+            "--strict reads the input twice: give a file, not standard input",
+        ));
     }
     let found = validate(source.clone(), PROBLEMS_SHOWN).map_err(|error| usage(chain(&error)))?;
     let file = match &source.input {
@@ -209,7 +239,11 @@ fn passes(source: &SourceOptions) -> anyhow::Result<bool> {
         writeln!(err, "{file}:{}: {}", problem.line, problem.reason)?;
     }
     if found.total > 0 {
-        writeln!(err, "brimful: {} of {} rows are bad; nothing was sent", found.total, found.rows)?;
+        writeln!(
+            err,
+            "brimful: {} of {} rows are bad; nothing was sent",
+            found.total, found.rows
+        )?;
     }
     Ok(found.total == 0)
 }

@@ -169,9 +169,15 @@ impl Rate {
     }
 
     fn per_second(&self) -> f64 {
-        let (Some(first), Some(last)) = (self.0.front(), self.0.back()) else { return 0.0 };
+        let (Some(first), Some(last)) = (self.0.front(), self.0.back()) else {
+            return 0.0;
+        };
         let seconds = last.0.duration_since(first.0).as_secs_f64();
-        if seconds > 0.0 { to_f64(last.1 - first.1) / seconds } else { 0.0 }
+        if seconds > 0.0 {
+            to_f64(last.1 - first.1) / seconds
+        } else {
+            0.0
+        }
     }
 }
 
@@ -245,6 +251,10 @@ mod tests {
             let done = if second < 10 { 0 } else { (second - 10) * 100 };
             rate.note(start + Duration::from_secs(second), done);
         }
-        assert!((rate.per_second() - 100.0).abs() < 1.0, "{}", rate.per_second());
+        assert!(
+            (rate.per_second() - 100.0).abs() < 1.0,
+            "{}",
+            rate.per_second()
+        );
     }
 }

@@ -25,7 +25,9 @@ impl FirstSignal {
     }
 
     fn note(&self, number: u8) {
-        let _already = self.0.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
+        let _already = self
+            .0
+            .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

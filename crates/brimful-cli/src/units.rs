@@ -21,7 +21,11 @@ pub(crate) fn amount(text: &str) -> Result<u64, String> {
     let mut value = whole.checked_mul(unit).ok_or_else(wrong)?;
     if !fraction.is_empty() {
         let scale = 10_u64.pow(u32::try_from(fraction.len()).map_err(|_| wrong())?);
-        let part = fraction.parse::<u64>().map_err(|_| wrong())?.checked_mul(unit).ok_or_else(wrong)?;
+        let part = fraction
+            .parse::<u64>()
+            .map_err(|_| wrong())?
+            .checked_mul(unit)
+            .ok_or_else(wrong)?;
         if part % scale != 0 {
             return Err(wrong());
         }
@@ -61,7 +65,9 @@ pub(crate) fn burst(text: &str) -> Result<Burst, String> {
     }
     match duration(text) {
         Ok(time) if !time.is_zero() => Ok(Burst::Time(time)),
-        _ => Err(format!("`{text}` is neither a number of requests nor a duration such as 1s")),
+        _ => Err(format!(
+            "`{text}` is neither a number of requests nor a duration such as 1s"
+        )),
     }
 }
 
@@ -69,7 +75,9 @@ pub(crate) fn burst(text: &str) -> Result<Burst, String> {
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is not a size such as 65536, 64KB or 64MB");
     let lower = text.to_ascii_lowercase();
-    let digits_end = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
+    let digits_end = lower
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(lower.len());
     let number: u64 = lower[..digits_end].parse().map_err(|_| wrong())?;
     let shift = match lower[digits_end..].trim() {
         "" | "b" => 0,
@@ -78,7 +86,10 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
         "g" | "gb" | "gib" => 30,
         _ => return Err(wrong()),
     };
-    number.checked_mul(1 << shift).filter(|&size| size > 0).ok_or_else(wrong)
+    number
+        .checked_mul(1 << shift)
+        .filter(|&size| size > 0)
+        .ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -87,12 +98,26 @@ mod tests {
 
     #[test]
     fn amounts_may_have_units_and_separators() {
-        for (text, value) in
-            [("6000", 6000), ("6_000", 6000), ("1,000", 1000), ("100k", 100_000), ("1.5M", 1_500_000)]
-        {
+        for (text, value) in [
+            ("6000", 6000),
+            ("6_000", 6000),
+            ("1,000", 1000),
+            ("100k", 100_000),
+            ("1.5M", 1_500_000),
+        ] {
             assert_eq!(amount(text), Ok(value), "{text}");
         }
-        for text in ["", "k", "-1", "1e3", "1.5", "0x10", "99999999999999999999", ".5k", "1.23456k"] {
+        for text in [
+            "",
+            "k",
+            "-1",
+            "1e3",
+            "1.5",
+            "0x10",
+            "99999999999999999999",
+            ".5k",
+            "1.23456k",
+        ] {
             assert!(amount(text).is_err(), "{text}");
         }
         assert!(positive("0").is_err());
@@ -100,9 +125,13 @@ mod tests {
 
     #[test]
     fn durations_are_seconds_unless_they_say_otherwise() {
-        for (text, millis) in
-            [("30", 30_000), ("0.5", 500), ("500ms", 500), ("1m30s", 90_000), ("24h", 86_400_000)]
-        {
+        for (text, millis) in [
+            ("30", 30_000),
+            ("0.5", 500),
+            ("500ms", 500),
+            ("1m30s", 90_000),
+            ("24h", 86_400_000),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["", "-1", "-5s", "soon", "inf", "NaN"] {

@@ -17,7 +17,7 @@ const MESSAGE_MAX_CHARS: usize = 500;
 
 /// What an attempt came to.
 #[derive(Debug)]
-pub struct AttemptEnd {
+pub(crate) struct AttemptEnd {
     /// For the engine.
     pub result: AttemptResult,
     /// HTTP status, when there was an answer.
@@ -39,7 +39,7 @@ pub struct AttemptEnd {
 impl AttemptEnd {
     /// The answer's usage, if it was one and reported it.
     #[must_use]
-    pub const fn usage(&self) -> Option<Usage> {
+    pub(crate) const fn usage(&self) -> Option<Usage> {
         match &self.result {
             AttemptResult::Answered(usage) => *usage,
             _ => None,
@@ -88,7 +88,9 @@ impl Reporter {
 
 impl Drop for Reporter {
     fn drop(&mut self) {
-        let Some(reports) = self.reports.take() else { return };
+        let Some(reports) = self.reports.take() else {
+            return;
+        };
         let end = if std::thread::panicking() {
             let failure = Failure::new(Class::Transient);
             let message = "a defect in this program; please report it".to_owned();
@@ -109,7 +111,10 @@ pub(crate) fn spawn(
     reports: UnboundedSender<Report>,
 ) -> tokio::task::AbortHandle {
     let shared = shared.clone();
-    let reporter = Reporter { slot, reports: Some(reports) };
+    let reporter = Reporter {
+        slot,
+        reports: Some(reports),
+    };
     tokio::spawn(async move {
         let end = attempt(&shared, &outgoing).await;
         reporter.report(end);
@@ -156,8 +161,10 @@ fn unanswered(shared: &Shared, error: &SendError) -> AttemptEnd {
         SendError::Timeout(_) => (AttemptResult::Failed(transient), "timeout"),
         SendError::Garbled(_) => (AttemptResult::Failed(transient), "not_http"),
         SendError::TooLarge(_) => {
-            let failure =
-                Failure { scope: Scope::Request, ..Failure::new(Class::Fatal) };
+            let failure = Failure {
+                scope: Scope::Request,
+                ..Failure::new(Class::Fatal)
+            };
             (AttemptResult::Failed(failure), "response_too_large")
         }
     };
@@ -165,6 +172,8 @@ fn unanswered(shared: &Shared, error: &SendError) -> AttemptEnd {
 }
 
 fn unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

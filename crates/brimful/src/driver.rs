@@ -15,10 +15,10 @@ use tokio::task::AbortHandle;
 use crate::attempt::{self, AttemptEnd, Report, Shared};
 use crate::clock::Clock;
 use crate::outputs::{DeadLetter, Outputs, WriteError};
-use crate::trace::AttemptRecord;
 use crate::progress::{LimitProgress, Progress};
 use crate::report::Tally;
 use crate::request::{BadRow, Item, Request};
+use crate::trace::AttemptRecord;
 use crate::transport::{Outgoing, Transport};
 
 /// Requests that the engine holds beyond those in flight: enough to never starve it between two
@@ -149,13 +149,21 @@ impl<'a> Driver<'a> {
         outputs: &'a mut Outputs,
     ) -> Result<(Self, UnboundedReceiver<Report>), LimitSpecError> {
         let engine = Engine::new(options.engine.clone())?;
-        let limit_names = options.engine.limits.iter().map(|limit| limit.name.clone()).collect();
+        let limit_names = options
+            .engine
+            .limits
+            .iter()
+            .map(|limit| limit.name.clone())
+            .collect();
         let (reports, inbox) = mpsc::unbounded_channel();
         let driver = Self {
             tally: Tally::new(options.price),
             options,
             engine,
-            shared: Shared { transport, redactor },
+            shared: Shared {
+                transport,
+                redactor,
+            },
             outputs,
             flights: Vec::new(),
             free: Vec::new(),
@@ -329,14 +337,20 @@ impl<'a> Driver<'a> {
     }
 
     fn charge(&self, rule: ChargeRule, request: &Request) -> Charge {
-        let output = request.max_output_tokens.unwrap_or(self.options.default_output_tokens);
+        let output = request
+            .max_output_tokens
+            .unwrap_or(self.options.default_output_tokens);
         rule.charge(request.input_tokens, output)
     }
 
     fn attempt_ended(&mut self, slot: usize, end: AttemptEnd) {
         let now = self.options.clock.now();
-        let Some(flight) = self.flights[slot].as_mut() else { return };
-        let Some(attempt) = flight.attempt.take() else { return };
+        let Some(flight) = self.flights[slot].as_mut() else {
+            return;
+        };
+        let Some(attempt) = flight.attempt.take() else {
+            return;
+        };
         flight.abort = None;
         let ended = self.options.clock.timestamp(end.ended);
         let wait_names = |waited: Option<WaitedFor>| match waited {
@@ -352,7 +366,8 @@ impl<'a> Driver<'a> {
             wait_names(flight.waited_for),
             &end,
         );
-        self.tally.attempt_ended(&end.result, ended.since(flight.started));
+        self.tally
+            .attempt_ended(&end.result, ended.since(flight.started));
         let mut result = end.result.clone();
         match &end.result {
             AttemptResult::Answered(usage) => {
@@ -390,13 +405,16 @@ impl<'a> Driver<'a> {
 
     fn spending_cap_reached(&self) -> bool {
         let cap = self.options.spending_cap_usd;
-        cap.zip(self.tally.cost_usd()).is_some_and(|(cap, cost)| cost >= cap)
+        cap.zip(self.tally.cost_usd())
+            .is_some_and(|(cap, cost)| cost >= cap)
     }
 
     /// Looks at how writing went: what cannot be written stops the run at the end of the turn.
     fn written(&mut self, result: Result<(), WriteError>) {
         match result {
-            Ok(()) if self.outputs.on_spare() => self.stop_for(EndCause::Output(WriteError::DiskFull)),
+            Ok(()) if self.outputs.on_spare() => {
+                self.stop_for(EndCause::Output(WriteError::DiskFull))
+            }
             Ok(()) => {}
             Err(error) => self.stop_for(EndCause::Output(error)),
         }
@@ -433,15 +451,20 @@ impl<'a> Driver<'a> {
         } else {
             self.last_wait = None;
         }
-        self.tally.binds(now, self.last_wait.map(|wait| match wait {
-            WaitedFor::Limit(limit) => limit,
-            _ => usize::MAX,
-        }));
+        self.tally.binds(
+            now,
+            self.last_wait.map(|wait| match wait {
+                WaitedFor::Limit(limit) => limit,
+                _ => usize::MAX,
+            }),
+        );
     }
 
     fn start(&mut self, now: Timestamp, attempt: AttemptId) {
         let slot = attempt.request.0 as usize;
-        let Some(flight) = self.flights[slot].as_mut() else { return };
+        let Some(flight) = self.flights[slot].as_mut() else {
+            return;
+        };
         if std::mem::take(&mut flight.body_waits) {
             self.queued_bytes -= flight.request.body.len();
         }
@@ -453,12 +476,19 @@ impl<'a> Driver<'a> {
             self.last_wait
         };
         let outgoing = Outgoing::from(&flight.request);
-        flight.abort = Some(attempt::spawn(&self.shared, slot, outgoing, self.reports.clone()));
+        flight.abort = Some(attempt::spawn(
+            &self.shared,
+            slot,
+            outgoing,
+            self.reports.clone(),
+        ));
     }
 
     fn finish(&mut self, request: RequestId, outcome: Outcome) {
         let slot = request.0 as usize;
-        let Some(flight) = self.flights[slot].take() else { return };
+        let Some(flight) = self.flights[slot].take() else {
+            return;
+        };
         self.free.push(slot);
         if flight.body_waits {
             self.queued_bytes -= flight.request.body.len();
@@ -482,7 +512,13 @@ impl<'a> Driver<'a> {
                     |last| (last.code.clone(), last.message.clone()),
                 );
                 let (last, trail) = (flight.last.as_ref(), &flight.trail);
-                DeadLetter { request: &flight.request, code, message, last, trail }
+                DeadLetter {
+                    request: &flight.request,
+                    code,
+                    message,
+                    last,
+                    trail,
+                }
             }
         };
         self.tally.dead += 1;
@@ -515,13 +551,21 @@ impl<'a> Driver<'a> {
     }
 
     fn limit_progress(&self) -> Vec<LimitProgress> {
-        self.engine.limits().into_iter().map(LimitProgress::from).collect()
+        self.engine
+            .limits()
+            .into_iter()
+            .map(LimitProgress::from)
+            .collect()
     }
 
     fn progress(&self) -> Progress {
         let now = self.options.clock.now();
         let status = self.engine.status(now);
-        let oldest = self.flights.iter().flatten().filter(|flight| flight.attempt.is_some());
+        let oldest = self
+            .flights
+            .iter()
+            .flatten()
+            .filter(|flight| flight.attempt.is_some());
         let oldest = oldest.map(|flight| flight.started).min();
         Progress {
             at: Instant::now(),
@@ -531,7 +575,9 @@ impl<'a> Driver<'a> {
             backing_off: status.backing_off,
             in_flight: status.in_flight,
             oldest_in_flight: oldest.map(|started| now.since(started)),
-            binding: status.binding.and_then(|index| self.limit_names.get(index).cloned()),
+            binding: status
+                .binding
+                .and_then(|index| self.limit_names.get(index).cloned()),
             cooldown: status.cooldown_until.map(|until| until.since(now)),
             limits: self.limit_progress(),
             stopping: self.stopping(),

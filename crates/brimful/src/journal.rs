@@ -142,6 +142,14 @@ pub struct Answer<'a> {
     pub body: &'a [u8],
 }
 
+/// The line that a journal has for an answer, with its newline.
+#[must_use]
+pub fn answer_line(answer: &Answer<'_>) -> Vec<u8> {
+    let mut line = Vec::new();
+    write_answer(&mut line, answer);
+    line
+}
+
 /// How an answer was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "once the spare room is in use nothing more may be sent"]

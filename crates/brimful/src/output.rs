@@ -268,6 +268,11 @@ impl<W: Write> RowWriter<W> {
         self.counts
     }
 
+    /// The underlying writer.
+    pub const fn out_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Flushes and gives the underlying writer back.
     ///
     /// # Errors

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use serde::Serialize;
 
@@ -115,17 +113,22 @@ impl Outputs {
         };
         let upstream = options.transport.name();
         let log = options.attempt_log.take();
-        Ok(Self { journal, dead, stream, trace, log, upstream, on_spare: false })
-    }
-
-    /// Answers that are known to be on the disk.
-    pub(crate) fn synced(&self) -> Option<Arc<AtomicU64>> {
-        self.journal.as_ref().map(Journal::synced_counter)
+        Ok(Self {
+            journal,
+            dead,
+            stream,
+            trace,
+            log,
+            upstream,
+            on_spare: false,
+        })
     }
 
     /// Whether rows may be read ahead: not while too many wait for an earlier one.
     pub(crate) fn has_room(&self) -> bool {
-        self.stream.as_ref().is_none_or(|stream| stream.waiting() < ORDERED_MAX)
+        self.stream
+            .as_ref()
+            .is_none_or(|stream| stream.waiting() < ORDERED_MAX)
     }
 
     /// Whether the disk is full and the room kept free is in use.
@@ -198,8 +201,17 @@ impl Outputs {
         }
         if let Some(stream) = &mut self.stream {
             let columns = request.columns.as_deref();
-            let result = RowResult::Dead { code: &letter.code, message: &letter.message };
-            stream.dead(request.row, &request.id, request.fingerprint, columns, result)?;
+            let result = RowResult::Dead {
+                code: &letter.code,
+                message: &letter.message,
+            };
+            stream.dead(
+                request.row,
+                &request.id,
+                request.fingerprint,
+                columns,
+                result,
+            )?;
         }
         Ok(())
     }
@@ -218,8 +230,17 @@ impl Outputs {
             })?;
         }
         if let Some(stream) = &mut self.stream {
-            let result = RowResult::Dead { code: BAD_ROW, message: &message };
-            stream.dead(bad.row, &bad.id, bad.fingerprint, bad.columns.as_deref(), result)?;
+            let result = RowResult::Dead {
+                code: BAD_ROW,
+                message: &message,
+            };
+            stream.dead(
+                bad.row,
+                &bad.id,
+                bad.fingerprint,
+                bad.columns.as_deref(),
+                result,
+            )?;
         }
         Ok(())
     }
@@ -248,10 +269,18 @@ impl Outputs {
             note(stream.close().map_err(|error| error.to_string()));
         }
         if let Some(dead) = self.dead {
-            note(dead.finish(input_seen).map(drop).map_err(|error| told(&error)));
+            note(
+                dead.finish(input_seen)
+                    .map(drop)
+                    .map_err(|error| told(&error)),
+            );
         }
         if let Some(mut trace) = self.trace {
-            note(trace.flush().map_err(|error| format!("cannot write the trace: {error}")));
+            note(
+                trace
+                    .flush()
+                    .map_err(|error| format!("cannot write the trace: {error}")),
+            );
         }
         if let Some(journal) = self.journal {
             note(journal.close().map_err(|error| told(&error)));
@@ -276,7 +305,10 @@ impl Outputs {
         }
         if let Some(trace) = &mut self.trace {
             let written = writeln!(trace, "{line}");
-            written.map_err(|source| WriteError::Other { what: "the trace", source })?;
+            written.map_err(|source| WriteError::Other {
+                what: "the trace",
+                source,
+            })?;
         }
         Ok(())
     }
@@ -299,7 +331,7 @@ struct Stream {
 
 #[derive(Debug)]
 enum StreamWriter {
-    Answers(Stdout),
+    Answers,
     Rows(Box<RowWriter<RowBuffer>>),
 }
 
@@ -324,14 +356,20 @@ impl Stream {
     }
 
     fn answers(ordered: bool) -> Self {
-        Self { writer: StreamWriter::Answers(io::stdout()), order: Self::order(ordered) }
+        Self {
+            writer: StreamWriter::Answers,
+            order: Self::order(ordered),
+        }
     }
 
     fn rows(plan: &Plan, options: &RunOptions) -> Result<Self, OutputError> {
         let settings = plan.output_options(options);
         let writer = RowWriter::new(RowBuffer::default(), &settings, plan.columns())?;
         let writer = StreamWriter::Rows(Box::new(writer));
-        Ok(Self { writer, order: Self::order(options.ordered) })
+        Ok(Self {
+            writer,
+            order: Self::order(options.ordered),
+        })
     }
 
     fn expect(&mut self, row: u64) {
@@ -342,14 +380,19 @@ impl Stream {
     }
 
     fn waiting(&self) -> usize {
-        self.order.as_ref().map_or(0, |(_, _, ordered)| ordered.waiting())
+        self.order
+            .as_ref()
+            .map_or(0, |(_, _, ordered)| ordered.waiting())
     }
 
     fn answer(&mut self, request: &Request, answer: &Answer<'_>) -> Result<(), WriteError> {
         let line = match &mut self.writer {
-            StreamWriter::Answers(_) => journal::answer_line(answer),
+            StreamWriter::Answers => journal::answer_line(answer),
             StreamWriter::Rows(writer) => {
-                let result = RowResult::Answer { path: &request.path, body: answer.body };
+                let result = RowResult::Answer {
+                    path: &request.path,
+                    body: answer.body,
+                };
                 row_line(writer, request.columns.as_deref(), result)?
             }
         };
@@ -366,7 +409,7 @@ impl Stream {
     ) -> Result<(), WriteError> {
         let line = match (&mut self.writer, result) {
             (StreamWriter::Rows(writer), _) => row_line(writer, columns, result)?,
-            (StreamWriter::Answers(_), RowResult::Dead { code, message }) => {
+            (StreamWriter::Answers, RowResult::Dead { code, message }) => {
                 let line = serde_json::json!({
                     "id": format!("batch_req_{fingerprint}"),
                     "custom_id": id,
@@ -375,14 +418,18 @@ impl Stream {
                 });
                 format!("{line}\n").into_bytes()
             }
-            (StreamWriter::Answers(_), _) => Vec::new(),
+            (StreamWriter::Answers, _) => Vec::new(),
         };
         self.put(row, line)
     }
 
     fn put(&mut self, row: u64, line: Vec<u8>) -> Result<(), WriteError> {
-        let Some((places, _, ordered)) = &mut self.order else { return print(&line) };
-        let Some(place) = places.remove(&row) else { return print(&line) };
+        let Some((places, _, ordered)) = &mut self.order else {
+            return print(&line);
+        };
+        let Some(place) = places.remove(&row) else {
+            return print(&line);
+        };
         ordered.push(place, line);
         while let Some(line) = ordered.pop() {
             print(&line)?;
@@ -408,7 +455,10 @@ fn row_line(
     let nothing = Row::empty();
     writer
         .write_row(columns.unwrap_or(&nothing), result)
-        .map_err(|source| WriteError::Other { what: "a row", source })?;
+        .map_err(|source| WriteError::Other {
+            what: "a row",
+            source,
+        })?;
     Ok(std::mem::take(&mut writer.out_mut().0))
 }
 
@@ -418,6 +468,9 @@ fn print(line: &[u8]) -> Result<(), WriteError> {
     let written = out.write_all(line).and_then(|()| out.flush());
     written.map_err(|source| match source.kind() {
         io::ErrorKind::BrokenPipe => WriteError::Closed,
-        _ => WriteError::Other { what: "standard output", source },
+        _ => WriteError::Other {
+            what: "standard output",
+            source,
+        },
     })
 }

@@ -73,13 +73,22 @@ pub struct LimitProgress {
 
 impl From<LimitStatus> for LimitProgress {
     fn from(status: LimitStatus) -> Self {
-        #[expect(clippy::cast_precision_loss, reason = "thousandths of a per cent are small")]
-        let utilisation = status.utilisation_millipercent.map(|share| share as f64 / 1000.0);
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "thousandths of a per cent are small"
+        )]
+        let utilisation = status
+            .utilisation_millipercent
+            .map(|share| share as f64 / 1000.0);
         let concurrency = status.spec.kind == LimitKind::Concurrency;
         Self {
             name: status.spec.name,
             amount: status.spec.amount,
-            window_s: if concurrency { 0.0 } else { status.spec.window.as_secs_f64() },
+            window_s: if concurrency {
+                0.0
+            } else {
+                status.spec.window.as_secs_f64()
+            },
             admitted: status.admitted,
             utilisation_percent: utilisation,
         }

@@ -45,7 +45,10 @@ impl Counts {
     /// Attempts that were throttled.
     #[must_use]
     pub fn throttled(&self) -> u64 {
-        self.attempts.get(Class::Throttled.as_str()).copied().unwrap_or(0)
+        self.attempts
+            .get(Class::Throttled.as_str())
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Attempts of all classes.
@@ -81,14 +84,18 @@ impl Times {
     }
 
     fn record(&mut self, time: Duration) {
-        self.0.saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        self.0
+            .saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     }
 
     fn quantiles(&self) -> Option<Quantiles> {
         if self.0.is_empty() {
             return None;
         }
-        #[expect(clippy::cast_precision_loss, reason = "a day of microseconds is below 2^53")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a day of microseconds is below 2^53"
+        )]
         let ms = |micros: u64| micros as f64 / 1000.0;
         Some(Quantiles {
             mean_ms: (self.0.mean()).round() / 1000.0,
@@ -198,6 +205,10 @@ impl Tally {
     }
 
     pub(crate) fn times(&self) -> [Option<Quantiles>; 3] {
-        [self.wait.quantiles(), self.service.quantiles(), self.total.quantiles()]
+        [
+            self.wait.quantiles(),
+            self.service.quantiles(),
+            self.total.quantiles(),
+        ]
     }
 }

@@ -1,6 +1,6 @@
 //! One batch from its input to its outputs: opens everything, drives it, closes everything.
 
-mod plan;
+pub(crate) mod plan;
 mod reader;
 mod summary;
 
@@ -13,7 +13,7 @@ use brimful_core::{EngineConfig, LimitSpecError};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
-use crate::driver::{Control, Driver, DriverOptions, DriverReport, EndCause};
+use crate::driver::{Control, Driver, DriverOptions, DriverReport};
 use crate::journal::{self, DeadLetters, Durability, Journal};
 use crate::output;
 use crate::outputs::{AttemptLog, Outputs};
@@ -24,7 +24,7 @@ use crate::source::{self, SourceOptions};
 use crate::transport::Transport;
 
 pub use plan::PlanError;
-pub use summary::{RequestSums, Stop, Summary};
+pub use summary::{RequestSums, Stop, Summary, Tokens};
 
 use plan::Plan;
 use reader::{Finished, Reader};
@@ -134,6 +134,12 @@ pub enum RunError {
     /// Rows cannot be written out the way that was asked for.
     #[error(transparent)]
     Output(#[from] output::OutputError),
+    /// The final file could not be made. The journal holds every answer.
+    #[error("the answers are safe in the journal, but the output could not be made")]
+    Assemble(#[from] output::AssembleError),
+    /// The journal could not be read back.
+    #[error("the journal could not be read back")]
+    Lookup(#[source] Box<journal::ReadError>),
     /// A file could not be written.
     #[error("cannot write `{path}`: {source}")]
     Write {
@@ -197,24 +203,31 @@ impl Run {
         let mut notes = Vec::new();
         let (journal, answered) = match &plan.journal {
             Some(path) => {
-                if options.fresh {
-                    Journal::discard(path)?;
-                }
                 let (journal, recovered) = Journal::open(plan.journal_options(path, &options))?;
-                notes.extend(recovered.note());
+                notes.extend(note(&recovered));
                 (Some(journal), recovered.answered)
             }
             None => (None, journal::Answered::default()),
         };
         let mut dead = None;
         if let Some(path) = &plan.dead_letters {
-            dead = Some(DeadLetters::open(path, options.retry_failed || options.fresh)?);
+            dead = Some(DeadLetters::open(plan.dead_letter_options(path, &options))?);
         }
-        let dead_before = dead.as_ref().map(DeadLetters::known).unwrap_or_default();
-        let outputs = Outputs::open(&plan, &options, journal, dead)?;
+        let dead_before = dead
+            .as_mut()
+            .map(DeadLetters::lend_earlier)
+            .unwrap_or_default();
+        let outputs = Outputs::open(&plan, &mut options, journal, dead)?;
         let totals = Totals::default();
         let reader = Reader::new(source, answered, dead_before, totals.clone());
-        Ok(Self { options, plan, outputs, reader, totals, notes })
+        Ok(Self {
+            options,
+            plan,
+            outputs,
+            reader,
+            totals,
+            notes,
+        })
     }
 
     /// What was found and healed, for people.
@@ -239,7 +252,14 @@ impl Run {
         control: watch::Receiver<Control>,
         progress: watch::Sender<Progress>,
     ) -> Result<Summary, RunError> {
-        let Self { mut options, plan, mut outputs, reader, totals, .. } = self;
+        let Self {
+            mut options,
+            plan,
+            mut outputs,
+            reader,
+            totals,
+            ..
+        } = self;
         let clock = Clock::start();
         let driver_options = DriverOptions {
             engine: options.engine.clone(),
@@ -258,7 +278,15 @@ impl Run {
         // A reader that still waits for standard input is left behind: it holds nothing.
         let finished = report.source_finished.then(|| reading.join()).flatten();
         drop(progress);
-        Self::close(&mut options, plan, outputs, &report, finished, &totals, clock)
+        Self::close(
+            &mut options,
+            plan,
+            outputs,
+            &report,
+            finished,
+            &totals,
+            clock,
+        )
     }
 
     fn close(
@@ -272,13 +300,21 @@ impl Run {
     ) -> Result<Summary, RunError> {
         let mut stale = 0;
         let mut problems = Vec::new();
-        if let Some(finished) = finished.filter(|_| options.source.first.is_none()) {
-            stale = outputs.drop_stale(&plan, finished).unwrap_or_else(|error| {
+        // With `--first` the rest of the input is not known, so nothing is stale.
+        let finished = finished.filter(|_| options.source.first.is_none());
+        let input_seen = finished.is_some();
+        if let Some(Finished {
+            stale_answers,
+            stale_dead,
+        }) = finished
+        {
+            let dropped = outputs.drop_stale(plan.stale(), &stale_answers, stale_dead);
+            stale = dropped.unwrap_or_else(|error| {
                 problems.push(error.to_string());
                 0
             });
         }
-        problems.extend(outputs.close());
+        problems.extend(outputs.close(input_seen));
         let assembled = plan.assemble(options);
         let summary = Summary::new(options, &plan, report, totals, clock, stale, problems);
         let written = plan.write_summary(&summary);
@@ -288,7 +324,22 @@ impl Run {
     }
 }
 
-/// Whether a report's cause is one that the user has to act on.
-pub(crate) const fn is_fatal(cause: Option<&EndCause>) -> bool {
-    matches!(cause, Some(EndCause::Upstream { .. } | EndCause::Output(_) | EndCause::Source(_)))
+/// What was healed, for people.
+fn note(recovered: &journal::Recovered) -> Option<String> {
+    let mut parts = Vec::new();
+    if recovered.corrupt_lines > 0 {
+        parts.push(format!("{} damaged lines", recovered.corrupt_lines));
+    }
+    if recovered.torn_tail && recovered.corrupt_file.is_some() {
+        parts.push("an unfinished last line".to_owned());
+    }
+    if let (Some(file), false) = (&recovered.corrupt_file, parts.is_empty()) {
+        let what = parts.join(" and ");
+        return Some(format!(
+            "{what} of an interrupted run moved to `{}`; their requests are sent again",
+            file.display()
+        ));
+    }
+    let old = recovered.set_aside.as_ref()?;
+    Some(format!("earlier answers are kept in `{}`", old.display()))
 }

@@ -8,7 +8,7 @@ use crate::clock::Clock;
 
 /// One attempt. Times are milliseconds since 1970, UTC, with three decimals.
 #[derive(Clone, Debug, Serialize)]
-pub struct AttemptRecord {
+pub(crate) struct AttemptRecord {
     /// 1 for the first attempt of a request.
     pub attempt: u32,
     /// When the request reached the engine.

@@ -59,6 +59,15 @@ pub enum SendError {
 }
 
 impl Transport {
+    /// The place in traces and logs: host and port, or `mock`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Http(http) => http.host().to_owned(),
+            Self::Mock(_) => "mock".to_owned(),
+        }
+    }
+
     /// What the simulator counted, when it is the provider.
     #[must_use]
     pub fn mock_stats(&self) -> Option<serde_json::Value> {

@@ -48,7 +48,9 @@ pub(super) fn engine(args: &RunArgs, concurrency: u64) -> anyhow::Result<EngineC
 fn rates(args: &RunArgs) -> anyhow::Result<Vec<LimitSpec>> {
     let limits = &args.limits;
     if limits.burst.is_some() && limits.limit_shape == LimitShape::Paced {
-        return Err(usage("--burst says how much a bucket holds: add --limit-shape token-bucket"));
+        return Err(usage(
+            "--burst says how much a bucket holds: add --limit-shape token-bucket",
+        ));
     }
     let second = Duration::from_secs(1);
     let flags = [
@@ -119,7 +121,13 @@ fn descriptors() -> u64 {
     let (soft, hard) = (limit.current, limit.maximum);
     if soft != hard {
         // Where it is refused, the old limit stands.
-        let _refused = setrlimit(Resource::Nofile, Rlimit { current: hard, maximum: hard });
+        let _refused = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: hard,
+                maximum: hard,
+            },
+        );
     }
     let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     now.saturating_sub(DESCRIPTORS_RESERVED).max(1)

@@ -71,16 +71,21 @@ fn lines(summary: &Summary, signal: Option<u8>, to_stdout: bool) -> Vec<String> 
         }
     }
     lines.push(format!("  attempts    {}", attempts(summary)));
-    for (name, times) in
-        [("wait", summary.wait), ("service", summary.service), ("total", summary.total)]
-    {
+    for (name, times) in [
+        ("wait", summary.wait),
+        ("service", summary.service),
+        ("total", summary.total),
+    ] {
         if let Some(times) = times {
             lines.push(format!("  {name:<11} {}", quantiles(&times)));
         }
     }
     let tokens = &summary.tokens;
-    let mut spent =
-        format!("  tokens      {} in, {} out", grouped(tokens.input), grouped(tokens.output));
+    let mut spent = format!(
+        "  tokens      {} in, {} out",
+        grouped(tokens.input),
+        grouped(tokens.output)
+    );
     if let Some(cost) = summary.cost_usd {
         spent.push_str(&format!(", ${cost:.4}"));
     }
@@ -104,7 +109,11 @@ fn attempts(summary: &Summary) -> String {
 
 fn quantiles(times: &Quantiles) -> String {
     let ms = |value: f64| {
-        if value >= 10_000.0 { format!("{:.1} s", value / 1000.0) } else { format!("{value:.0} ms") }
+        if value >= 10_000.0 {
+            format!("{:.1} s", value / 1000.0)
+        } else {
+            format!("{value:.0} ms")
+        }
     };
     format!(
         "mean {}, p50 {}, p95 {}, p99 {}, max {}",
@@ -125,7 +134,10 @@ fn simulator(mock: &serde_json::Value) -> String {
         grouped(count("requests_admitted")),
         grouped(throttled)
     );
-    for (name, unit) in [("utilisation_requests", "requests"), ("utilisation_tokens", "tokens")] {
+    for (name, unit) in [
+        ("utilisation_requests", "requests"),
+        ("utilisation_tokens", "tokens"),
+    ] {
         if let Some(share) = mock[name].as_f64() {
             text.push_str(&format!(", {:.2} % of its {unit} used", share * 100.0));
         }
@@ -140,7 +152,9 @@ fn ending(summary: &Summary, signal: Option<u8>, to_stdout: bool) -> Vec<String>
         lines.push(format!("  answers     {output}{part}"));
     }
     if let Some(errors) = &summary.errors {
-        lines.push(format!("  failed      {errors} (send them again with --retry-failed)"));
+        lines.push(format!(
+            "  failed      {errors} (send them again with --retry-failed)"
+        ));
     }
     for problem in &summary.problems {
         lines.push(format!("brimful: {problem}"));
@@ -158,7 +172,10 @@ fn ending(summary: &Summary, signal: Option<u8>, to_stdout: bool) -> Vec<String>
         ));
     }
     if !summary.unwritten_ids.is_empty() {
-        lines.push(format!("answered but not written: {}", name(&summary.unwritten_ids)));
+        lines.push(format!(
+            "answered but not written: {}",
+            name(&summary.unwritten_ids)
+        ));
     }
     let stopped = signal.is_some() || matches!(summary.stopped_by, Some(Stop::Asked));
     if stopped && !summary.complete {

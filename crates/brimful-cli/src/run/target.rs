@@ -23,7 +23,9 @@ const MOCK_LATENCY_SIGMA: f64 = 0.4;
 pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redactor>)> {
     if args.target.provider == Some(Provider::Mock) {
         if args.target.base_url.is_some() {
-            return Err(usage("--provider mock has no address; leave --base-url out"));
+            return Err(usage(
+                "--provider mock has no address; leave --base-url out",
+            ));
         }
         let config = mock_config(args);
         let mock = MockTransport::new(config, args.watch.seed, args.target.timeout)
@@ -49,8 +51,12 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
     options.connect_timeout = args.target.connect_timeout;
     options.response_max_bytes = usize::try_from(args.target.response_max_bytes)?;
     options.headers_max_bytes = usize::try_from(args.target.headers_max_bytes)?;
-    let http = HttpTransport::new(options).map_err(|error| usage(format!("--base-url: {error}")))?;
-    Ok((Transport::Http(Arc::new(http)), Arc::new(Redactor::new(&secrets))))
+    let http =
+        HttpTransport::new(options).map_err(|error| usage(format!("--base-url: {error}")))?;
+    Ok((
+        Transport::Http(Arc::new(http)),
+        Arc::new(Redactor::new(&secrets)),
+    ))
 }
 
 /// Whether requests go to OpenAI itself, so that its way of charging is known.
@@ -63,13 +69,23 @@ pub(super) fn is_openai(args: &RunArgs) -> bool {
 }
 
 fn base_url(args: &RunArgs) -> String {
-    let from_env = || std::env::var("OPENAI_BASE_URL").ok().filter(|url| !url.is_empty());
+    let from_env = || {
+        std::env::var("OPENAI_BASE_URL")
+            .ok()
+            .filter(|url| !url.is_empty())
+    };
     let given = args.target.base_url.clone();
-    given.or_else(from_env).unwrap_or_else(|| OPENAI_URL.to_owned())
+    given
+        .or_else(from_env)
+        .unwrap_or_else(|| OPENAI_URL.to_owned())
 }
 
 fn key(args: &RunArgs) -> anyhow::Result<Option<SecretString>> {
-    let read = |name: &str| std::env::var(name).ok().filter(|key| !key.trim().is_empty());
+    let read = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .filter(|key| !key.trim().is_empty())
+    };
     let clean = |key: String| SecretString::from(key.trim());
     if let Some(name) = &args.target.api_key_env {
         let key = read(name)
@@ -78,7 +94,10 @@ fn key(args: &RunArgs) -> anyhow::Result<Option<SecretString>> {
     }
     let key = read(OPENAI_KEY).map(clean);
     let brings_its_own = args.target.header.iter().any(|header| {
-        header.split(':').next().is_some_and(|name| name.trim().eq_ignore_ascii_case("authorization"))
+        header
+            .split(':')
+            .next()
+            .is_some_and(|name| name.trim().eq_ignore_ascii_case("authorization"))
     });
     if key.is_none() && is_openai(args) && base_url(args) == OPENAI_URL && !brings_its_own {
         return Err(usage(format!(
@@ -96,20 +115,28 @@ fn parse_header(
     let (name, value) = text
         .split_once(':')
         .ok_or_else(|| usage("--header: write 'Name: value' or 'Name: env:VARIABLE'"))?;
-    let name: HeaderName = name
-        .trim()
-        .parse()
-        .map_err(|_| usage(format!("--header: `{}` is not a header's name", name.trim())))?;
+    let name: HeaderName = name.trim().parse().map_err(|_| {
+        usage(format!(
+            "--header: `{}` is not a header's name",
+            name.trim()
+        ))
+    })?;
     let value = value.trim();
     let Some(variable) = value.strip_prefix("env:") else {
         let value = HeaderValue::from_str(value)
             .map_err(|_| usage(format!("--header {name}: the value is not valid")))?;
         return Ok((name, value));
     };
-    let secret = std::env::var(variable)
-        .map_err(|_| usage(format!("--header {name}: the variable {variable} is not set")))?;
-    let mut value = HeaderValue::from_str(secret.trim())
-        .map_err(|_| usage(format!("--header {name}: the value of {variable} is not valid")))?;
+    let secret = std::env::var(variable).map_err(|_| {
+        usage(format!(
+            "--header {name}: the variable {variable} is not set"
+        ))
+    })?;
+    let mut value = HeaderValue::from_str(secret.trim()).map_err(|_| {
+        usage(format!(
+            "--header {name}: the value of {variable} is not valid"
+        ))
+    })?;
     value.set_sensitive(true);
     secrets.push(SecretString::from(secret.trim()));
     Ok((name, value))

@@ -148,6 +148,18 @@ impl DeadLetters {
         Ok(letters)
     }
 
+    /// Hands out the dead letters of earlier runs, for whoever reads the input, to be taken one by
+    /// one. What is left belongs back by [`DeadLetters::give_back`].
+    #[must_use]
+    pub fn lend_earlier(&mut self) -> Answered {
+        std::mem::take(&mut self.earlier)
+    }
+
+    /// Takes back what no row has taken.
+    pub fn give_back(&mut self, left: Answered) {
+        self.earlier = left;
+    }
+
     /// Whether this request ended without an answer in an earlier run. Takes one such dead letter
     /// out, so that of several equal requests only as many are skipped as have failed.
     pub fn take(&mut self, fingerprint: Fingerprint) -> bool {

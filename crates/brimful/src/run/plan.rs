@@ -5,7 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::{RunError, RunOptions, Summary, Target};
 use crate::journal::JournalOptions;
-use crate::output::{self, RowFormat};
+use std::io;
+
+use bytes::Bytes;
+
+use crate::fingerprint::Fingerprint;
+use crate::journal::{
+    AnswerIndex, AnswerReader, DeadLetterOptions, DeadLetterReader, Earlier, ReadError,
+};
+use crate::output::{self, OutputOptions, Recorded, RowFormat};
 use crate::source::{Format, Input, Source};
 
 /// Why the files of a run cannot be used this way.
@@ -14,9 +22,6 @@ pub enum PlanError {
     /// Output and input are one file.
     #[error("`{0}` is the input: choose another name for the output")]
     OutputIsInput(String),
-    /// The output's name does not say what to write.
-    #[error("`{0}`: the output's name must end in `.jsonl` or `.csv`, or be `-`")]
-    UnknownOutput(String),
     /// The output's folder is not there.
     #[error("`{0}` is not a folder: create it first")]
     NoFolder(String),
@@ -76,19 +81,23 @@ impl Plan {
         }
         // Standard input cannot be read twice, and a file is made from its rows at the end.
         let streamed_in = options.source.input == Input::Stdin;
-        let spool = path.as_ref().filter(|_| streamed_in).map(|path| beside(path, ".input"));
+        let spool = path
+            .as_ref()
+            .filter(|_| streamed_in)
+            .map(|path| beside(path, ".input"));
         options.source.spool.clone_from(&spool);
         options.source.keep_columns = path.is_none();
+        let format = path
+            .as_deref()
+            .map_or(Ok(RowFormat::Jsonl), RowFormat::of_path)?;
+        options.source.reserved_columns = output_options(format, options).own_columns().to_vec();
         let source = Source::open(options.source.clone())?;
         let batch = source.format() == Format::Batch;
         let shape = match &path {
             None if batch => Shape::StreamedAnswers,
             None => Shape::StreamedRows,
-            Some(path) => match RowFormat::of(path) {
-                Some(RowFormat::Jsonl) if batch => Shape::JournalIsOutput,
-                Some(format) => Shape::Assembled(path.clone(), format),
-                None => return Err(PlanError::UnknownOutput(shown(path)).into()),
-            },
+            Some(_) if batch && format == RowFormat::Jsonl => Shape::JournalIsOutput,
+            Some(path) => Shape::Assembled(path.clone(), format),
         };
         check_flags(options, &shape)?;
         let journal = match (&shape, &options.journal, &path) {
@@ -113,43 +122,80 @@ impl Plan {
             journal,
             spool,
         };
-        if matches!(plan.shape, Shape::Assembled(..) | Shape::StreamedRows) {
-            let columns = plan.columns.as_deref().unwrap_or_default();
-            output::check_columns(columns, options.output_prefix.as_deref())?;
-        }
         Ok((plan, source))
+    }
+
+    /// Names of the input's columns; `None` where rows may differ.
+    pub(crate) fn columns(&self) -> Option<&[String]> {
+        self.columns.as_deref()
+    }
+
+    pub(crate) fn output_options(&self, options: &RunOptions) -> OutputOptions {
+        let format = match &self.shape {
+            Shape::Assembled(_, format) => *format,
+            _ => RowFormat::Jsonl,
+        };
+        output_options(format, options)
+    }
+
+    pub(super) fn dead_letter_options(
+        &self,
+        path: &Path,
+        options: &RunOptions,
+    ) -> DeadLetterOptions {
+        let mut letters = DeadLetterOptions::new(path);
+        letters.durability = options.durability;
+        letters.earlier = match (options.fresh, options.retry_failed) {
+            (true, _) => Earlier::SetAside,
+            (false, true) => Earlier::Retry,
+            (false, false) => Earlier::Keep,
+        };
+        letters
+    }
+
+    /// Where answers go whose request is no longer in the input.
+    pub(super) fn stale(&self) -> Option<PathBuf> {
+        match &self.shape {
+            Shape::JournalIsOutput => self
+                .journal
+                .as_deref()
+                .map(|path| beside(path, ".stale.jsonl")),
+            Shape::Assembled(path, _) => Some(beside(path, ".stale.jsonl")),
+            Shape::StreamedAnswers | Shape::StreamedRows => None,
+        }
     }
 
     pub(super) fn journal_options(&self, path: &Path, options: &RunOptions) -> JournalOptions {
         let mut journal = JournalOptions::new(path);
         journal.durability = options.durability;
         journal.private = self.shape != Shape::JournalIsOutput;
+        journal.fresh = options.fresh;
         journal
     }
 
     /// Writes the summary beside the output.
     pub(super) fn write_summary(&self, summary: &Summary) -> Result<(), RunError> {
-        let Some(path) = &self.summary else { return Ok(()) };
-        write_whole(path, summary.to_json().as_bytes())
-            .map_err(|source| RunError::Write { path: shown(path), source })
+        let Some(path) = &self.summary else {
+            return Ok(());
+        };
+        write_whole(path, summary.to_json().as_bytes()).map_err(|source| RunError::Write {
+            path: shown(path),
+            source,
+        })
     }
 
+    /// Makes the final file from the input and the journal, where the output is one.
     pub(super) fn assemble(&self, options: &RunOptions) -> Result<(), RunError> {
-        let (Shape::Assembled(path, format), Some(journal)) = (&self.shape, &self.journal) else {
+        let (Shape::Assembled(target, _), Some(journal), Some(reread)) =
+            (&self.shape, &self.journal, &self.reread)
+        else {
             self.remove_spool();
             return Ok(());
         };
-        let Some(reread) = self.reread.clone() else { return Ok(()) };
-        let settings = output::Assembly {
-            source: reread,
-            target: path,
-            format: *format,
-            journal,
-            dead_letters: self.dead_letters.as_deref(),
-            response_path: options.response_path.as_deref(),
-            prefix: options.output_prefix.as_deref(),
-        };
-        output::assemble(settings)?;
+        let mut lookup = Lookup::open(journal, self.dead_letters.as_deref())
+            .map_err(|error| RunError::Lookup(Box::new(error)))?;
+        let mut find = |fingerprint: &_| lookup.find(*fingerprint);
+        output::assemble(reread, target, &self.output_options(options), &mut find)?;
         self.remove_spool();
         Ok(())
     }
@@ -160,6 +206,62 @@ impl Plan {
             // It may never have been created.
             let _absent = std::fs::remove_file(spool);
         }
+    }
+}
+
+fn output_options(format: RowFormat, options: &RunOptions) -> OutputOptions {
+    let mut settings = OutputOptions::new(format);
+    settings.prefix = options.output_prefix.clone().unwrap_or_default();
+    settings.response_path.clone_from(&options.response_path);
+    settings
+}
+
+/// What journal and dead letters say of each request.
+struct Lookup {
+    answers: AnswerIndex,
+    answer_reader: Option<AnswerReader>,
+    dead: AnswerIndex,
+    dead_reader: Option<DeadLetterReader>,
+}
+
+impl Lookup {
+    fn open(journal: &Path, dead_letters: Option<&Path>) -> Result<Self, ReadError> {
+        let answers = AnswerIndex::build(journal)?;
+        let answer_reader = match answers.is_empty() {
+            true => None,
+            false => Some(AnswerReader::open(journal)?),
+        };
+        let (mut dead, mut dead_reader) = (AnswerIndex::default(), None);
+        if let Some(path) = dead_letters {
+            dead = AnswerIndex::build(path)?;
+            if !dead.is_empty() {
+                dead_reader = Some(DeadLetterReader::open(path)?);
+            }
+        }
+        Ok(Self {
+            answers,
+            answer_reader,
+            dead,
+            dead_reader,
+        })
+    }
+
+    fn find(&mut self, fingerprint: Fingerprint) -> io::Result<Recorded> {
+        if let (Some(reader), Some(offset)) =
+            (&mut self.answer_reader, self.answers.take(fingerprint))
+        {
+            let line = reader.read(offset).map_err(io::Error::other)?;
+            let body: Box<str> = line.body.into();
+            return Ok(Recorded::Answer(Bytes::from(String::from(body))));
+        }
+        if let (Some(reader), Some(offset)) = (&mut self.dead_reader, self.dead.take(fingerprint)) {
+            let line = reader.read(offset).map_err(io::Error::other)?;
+            return Ok(Recorded::Dead {
+                code: line.code,
+                message: line.message,
+            });
+        }
+        Ok(Recorded::Pending)
     }
 }
 
@@ -185,7 +287,9 @@ fn check_output(path: &Path, options: &RunOptions) -> Result<(), PlanError> {
     {
         return Err(PlanError::OutputIsInput(shown(path)));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
     if let Some(folder) = folder
         && !folder.is_dir()
     {
@@ -203,7 +307,9 @@ fn is_something(path: &Path) -> bool {
 
 fn same_file(a: &Path, b: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let (Ok(a), Ok(b)) = (std::fs::metadata(a), std::fs::metadata(b)) else { return false };
+    let (Ok(a), Ok(b)) = (std::fs::metadata(a), std::fs::metadata(b)) else {
+        return false;
+    };
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
@@ -212,7 +318,7 @@ fn shown(path: &Path) -> String {
 }
 
 /// Replaces a file as a whole: never half of it is seen.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = beside(path, ".tmp");
     let mut file = std::fs::File::create(&temporary)?;
     file.write_all(bytes)?;

@@ -46,7 +46,12 @@ impl Reading {
 
 impl Reader {
     pub(crate) fn new(source: Source, answered: Answered, dead: Answered, totals: Totals) -> Self {
-        Self { source, answered, dead, totals }
+        Self {
+            source,
+            answered,
+            dead,
+            totals,
+        }
     }
 
     pub(crate) fn start(self, items: mpsc::Sender<Incoming>) -> Reading {
@@ -70,7 +75,10 @@ impl Reader {
             rows += 1;
             if rows % 64 == 1 {
                 let expected = self.source.rows_expected().unwrap_or(0);
-                self.totals.0.rows.store(expected.max(rows), Ordering::Relaxed);
+                self.totals
+                    .0
+                    .rows
+                    .store(expected.max(rows), Ordering::Relaxed);
             }
             if self.skip(&item) {
                 continue;
@@ -91,7 +99,10 @@ impl Reader {
         if items.blocking_send(Incoming::Items(batch)).is_err() {
             return None;
         }
-        Some(Finished { stale_answers: self.answered, stale_dead: self.dead })
+        Some(Finished {
+            stale_answers: self.answered,
+            stale_dead: self.dead,
+        })
     }
 
     fn skip(&mut self, item: &Item) -> bool {
@@ -100,7 +111,10 @@ impl Reader {
             Item::Bad(bad) => bad.fingerprint,
         };
         if self.answered.take(fingerprint) {
-            self.totals.0.answered_before.fetch_add(1, Ordering::Relaxed);
+            self.totals
+                .0
+                .answered_before
+                .fetch_add(1, Ordering::Relaxed);
             return true;
         }
         if self.dead.take(fingerprint) {

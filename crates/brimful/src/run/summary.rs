@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::plan::{Plan, Shape};
-use super::{RunOptions, Target, Totals, is_fatal};
+use super::plan::Plan;
+use super::{RunOptions, Target, Totals};
 use crate::clock::Clock;
 use crate::driver::{DriverReport, EndCause};
 use crate::progress::LimitProgress;
@@ -149,7 +149,11 @@ impl Summary {
             Target::File(path) => Some(shown(path)),
             Target::Stdout => plan.journal.as_deref().map(shown),
         };
-        let errors = plan.dead_letters.as_deref().filter(|_| requests.dead > 0).map(shown);
+        let errors = plan
+            .dead_letters
+            .as_deref()
+            .filter(|_| requests.dead > 0)
+            .map(shown);
         Self {
             version: 1,
             complete,
@@ -158,7 +162,11 @@ impl Summary {
             started_at: clock.started_at(),
             wall_s: round(wall.as_secs_f64()),
             requests,
-            attempts: counts.attempts.iter().map(|(&class, &n)| (class.to_owned(), n)).collect(),
+            attempts: counts
+                .attempts
+                .iter()
+                .map(|(&class, &n)| (class.to_owned(), n))
+                .collect(),
             cooldowns: counts.cooldowns,
             wait,
             service,
@@ -182,7 +190,7 @@ impl Summary {
         }
     }
 
-    /// Whether rows were written to a file that is not the journal.
+    /// `OUTPUT.summary.json`.
     pub(super) fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
         text.push('\n');
@@ -192,8 +200,10 @@ impl Summary {
     /// Whether the run ended in a way that the user has to act on.
     #[must_use]
     pub const fn is_fatal(&self) -> bool {
-        matches!(self.stopped_by, Some(Stop::Upstream | Stop::Output | Stop::Input))
-            || !self.problems.is_empty()
+        matches!(
+            self.stopped_by,
+            Some(Stop::Upstream | Stop::Output | Stop::Input)
+        ) || !self.problems.is_empty()
     }
 }
 
@@ -233,7 +243,9 @@ fn message(report: &DriverReport) -> Option<String> {
         EndCause::Source(text) => {
             format!("the input cannot be read on: {text}; what was answered is kept")
         }
-        EndCause::SpendingCap => "the spending cap is reached; raise --max-cost to go on".to_owned(),
+        EndCause::SpendingCap => {
+            "the spending cap is reached; raise --max-cost to go on".to_owned()
+        }
         EndCause::Deadline => "the deadline is reached; the same command goes on".to_owned(),
     })
 }
@@ -243,7 +255,10 @@ fn waited(report: &DriverReport) -> BTreeMap<String, f64> {
     let mut waited: BTreeMap<String, f64> = limits
         .map(|(index, limit)| (limit.name.clone(), seconds(report.tally.bound(index))))
         .collect();
-    waited.insert("cooldown".to_owned(), seconds(report.tally.bound(usize::MAX)));
+    waited.insert(
+        "cooldown".to_owned(),
+        seconds(report.tally.bound(usize::MAX)),
+    );
     waited.retain(|_, seconds| *seconds > 0.0);
     waited
 }

@@ -539,7 +539,7 @@ fn strict_validation_counts_all_problems_and_keeps_the_first() {
         prompt: Some("{{ a }}".into()),
         ..SourceOptions::new(Input::Path(path))
     };
-    let found = validate(options, 2).unwrap();
+    let found = validate(options, 2, &mut |_| None).unwrap();
     assert_eq!((found.rows, found.bad, found.problems.len()), (5, 3, 2));
     assert_eq!((found.problems[0].line, found.problems[1].line), (3, 4));
 }

@@ -1,7 +1,7 @@
 //! The whole input read once, before anything is sent (`--strict`).
 
 use super::{OpenError, ReadError, Source, SourceOptions};
-use crate::request::Item;
+use crate::request::{Item, Request};
 
 /// What a pass over the whole input found wrong.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -40,29 +40,42 @@ pub enum ValidateError {
 
 /// Reads the whole input and keeps the first `limit` problems; sends nothing.
 ///
+/// `check` names what is wrong with a request that was read well: it cannot fit a limit, say.
+///
 /// Standard input can be read only once: with `options.spool` set it is copied there, and the run
 /// then takes the copy as its input.
 ///
 /// # Errors
 /// When the input cannot be opened or read, or the options would fail every row.
-pub fn validate(options: SourceOptions, limit: usize) -> Result<Validated, ValidateError> {
+pub fn validate(
+    options: SourceOptions,
+    limit: usize,
+    check: &mut dyn FnMut(&Request) -> Option<String>,
+) -> Result<Validated, ValidateError> {
     let mut found = Validated::default();
     for item in Source::open(SourceOptions {
         keep_columns: false,
         ..options
     })? {
         found.rows += 1;
-        if let Item::Bad(bad) = item? {
-            found.bad += 1;
-            if found.problems.len() < limit {
-                let problem = Problem {
-                    row: bad.row,
-                    line: bad.line,
-                    id: bad.id,
-                    reason: bad.reason,
-                };
-                found.problems.push(problem);
-            }
+        let problem = match item? {
+            Item::Bad(bad) => Some(Problem {
+                row: bad.row,
+                line: bad.line,
+                id: bad.id,
+                reason: bad.reason,
+            }),
+            Item::Request(request) => check(&request).map(|reason| Problem {
+                row: request.row,
+                line: request.line,
+                id: request.id,
+                reason,
+            }),
+        };
+        let Some(problem) = problem else { continue };
+        found.bad += 1;
+        if found.problems.len() < limit {
+            found.problems.push(problem);
         }
     }
     Ok(found)

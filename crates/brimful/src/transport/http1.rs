@@ -120,6 +120,10 @@ impl HttpTransport {
         })
     }
 
+    pub(super) fn host(&self) -> &str {
+        self.dialer.host()
+    }
+
     pub(super) async fn send(&self, request: &Outgoing) -> Result<Response, SendError> {
         let mut connected = false;
         let exchange = self.exchange(request, &mut connected);

@@ -4,7 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use brimful_core::Timestamp;
-use brimful_sim::{Action, ConfigError, Ending, IncomingRequest, Server, ServerConfig, Stats, Ticket};
+use brimful_sim::{
+    Action, ConfigError, Ending, IncomingRequest, Server, ServerConfig, Stats, Ticket,
+};
 use bytes::{Bytes, BytesMut};
 
 use super::{Outgoing, Response, SendError};
@@ -21,7 +23,11 @@ impl MockTransport {
     /// A fresh provider. `timeout` bounds an attempt as it does over HTTP.
     pub fn new(config: ServerConfig, seed: u64, timeout: Duration) -> Result<Self, ConfigError> {
         let server = Mutex::new(Server::new(config, seed)?);
-        Ok(Self { server, origin: Instant::now(), timeout })
+        Ok(Self {
+            server,
+            origin: Instant::now(),
+            timeout,
+        })
     }
 
     /// What the provider counted.
@@ -43,7 +49,10 @@ impl MockTransport {
             authorization: None,
         };
         let reply = self.server().handle(self.now(), incoming);
-        let mut held = Held { transport: self, ticket: Some(reply.ticket) };
+        let mut held = Held {
+            transport: self,
+            ticket: Some(reply.ticket),
+        };
         sleep(reply.delay).await;
         let first_byte = Instant::now();
         let response = |status: http::StatusCode, headers, body| Response {
@@ -53,8 +62,17 @@ impl MockTransport {
             first_byte,
         };
         let result = match reply.action {
-            Action::Respond { status, headers, body } => Ok(response(status, headers, body)),
-            Action::Stream { status, headers, chunks, complete } => {
+            Action::Respond {
+                status,
+                headers,
+                body,
+            } => Ok(response(status, headers, body)),
+            Action::Stream {
+                status,
+                headers,
+                chunks,
+                complete,
+            } => {
                 let mut whole = BytesMut::new();
                 for chunk in chunks {
                     sleep(chunk.delay).await;
