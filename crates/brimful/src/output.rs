@@ -1,9 +1,9 @@
 //! Answers out: rows with their own columns, streamed or assembled.
 //!
 //! Every input row comes out exactly once, in JSONL or CSV, with its own columns as they were and
-//! three more: `response`, the text of the answer; `usage`, the tokens that the provider reported, as
-//! JSON; `error`, why there is no answer. A row without an answer has an empty `response` (null in
-//! JSONL). Batch input to Batch output is not here: there the journal is the output.
+//! three more: `response`, the text of the answer; `usage`, the tokens that the provider reported,
+//! as JSON; `error`, why there is no answer. A row without an answer has an empty `response` (null
+//! in JSONL). Batch input to Batch output is not here: there the journal is the output.
 //!
 //! CSV cells are data: one that begins with `=`, `+`, `-` or `@` is written as it is, and a
 //! spreadsheet may take it for a formula.
@@ -194,8 +194,8 @@ pub struct RowWriter<W> {
 impl<W: Write> RowWriter<W> {
     /// A writer that has written the CSV header, if there is one.
     ///
-    /// `columns` are the input's; `None` where rows may differ, which CSV cannot have. Plain text has
-    /// the column `text`, a repeated prompt `index`.
+    /// `columns` are the input's; `None` where rows may differ, which CSV cannot have. Plain text
+    /// has the column `text`, a repeated prompt `index`.
     ///
     /// # Errors
     /// When the response path does not parse, a CSV has no columns, names collide or writing fails.

@@ -26,7 +26,8 @@ pub struct Request {
     pub body: Bytes,
     /// Estimated input tokens.
     pub input_tokens: u64,
-    /// Most output tokens that the request asks for (`max_tokens` × `n`); `None` when it does not say.
+    /// Most output tokens that the request asks for (`max_tokens` × `n`); `None` when it does not
+    /// say.
     pub max_output_tokens: Option<u64>,
     /// The row's own columns, kept only when rows are streamed out as they are answered.
     pub columns: Option<Box<Row>>,

@@ -1,19 +1,21 @@
 //! Rows in, requests out.
 //!
-//! A [`Source`] reads its input once, line by line, on the thread that iterates it, and yields every
-//! row as an [`Item`]: a request, or a bad row with the reason. A bad row never stops the others.
-//! What would fail every row is refused by [`Source::open`]. Memory is bounded by the longest line;
-//! of a request with an explicit id at most 15 bytes stay (see `ids`), of the others nothing.
+//! A [`Source`] reads its input once, line by line, on the thread that iterates it, and yields
+//! every row as an [`Item`]: a request, or a bad row with the reason. A bad row never stops the
+//! others. What would fail every row is refused by [`Source::open`]. Memory is bounded by the
+//! longest line; of a request with an explicit id at most 15 bytes stay (see `ids`), of the others
+//! nothing.
 //!
-//! What a row is: a line of Batch JSONL, row JSONL or text, or a CSV record. Blank lines are no rows.
+//! What a row is: a line of Batch JSONL, row JSONL or text, or a CSV record. Blank lines are no
+//! rows.
 //!
 //! Templates (`prompt`, `system`, and the strings of `body_template`) are Jinja. They see the
-//! columns of the row; `index`, its 1-based number; and `row`, all its columns (for names that are no
-//! identifiers: `{{ row["First name"] }}`). A column named `index` or `row` wins. A line of text is
-//! the column `text`. CSV cells are strings; JSON values keep their type, and null prints as nothing.
-//! A string of a body template always renders to a string, whatever is in the cell, with one
-//! exception that the template's author asks for: a string that is nothing but
-//! `{{ … | tojson }}` becomes that JSON value itself.
+//! columns of the row; `index`, its 1-based number; and `row`, all its columns (for names that are
+//! no identifiers: `{{ row["First name"] }}`). A column named `index` or `row` wins. A line of text
+//! is the column `text`. CSV cells are strings; JSON values keep their type, and null prints as
+//! nothing. A string of a body template always renders to a string, whatever is in the cell, with
+//! one exception that the template's author asks for: a string that is nothing but `{{ … | tojson
+//! }}` becomes that JSON value itself.
 
 mod batch;
 mod check;

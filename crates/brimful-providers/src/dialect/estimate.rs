@@ -30,8 +30,8 @@ pub struct Estimate {
 /// Estimates a body that is sent to `path`.
 ///
 /// Counts the text of `messages`, `input`, `instructions`, `prompt`, `tools` and `functions`: four
-/// characters are a token, token ids count as they are, media by [`MEDIA_TOKENS`]. Never fails: what
-/// is not understood counts nothing.
+/// characters are a token, token ids count as they are, media by [`MEDIA_TOKENS`]. Never fails:
+/// what is not understood counts nothing.
 #[must_use]
 pub fn estimate(path: &str, body: &Value) -> Estimate {
     let mut count = Count::default();

@@ -200,8 +200,8 @@ impl Lines {
 
     /// A quote that opens and never closes would swallow the rest of the file; only the line on
     /// which the record starts is given up for it, and the rest is scanned again. So that a hostile
-    /// file cannot make that happen for every line, after some times a quote has to close on its own
-    /// line until the part that was scanned in vain is passed.
+    /// file cannot make that happen for every line, after some times a quote has to close on its
+    /// own line until the part that was scanned in vain is passed.
     fn remember_unclosed(&mut self, scanned: usize) {
         let end = self.consumed + scanned as u64;
         if end > self.unclosed_until {

@@ -29,8 +29,8 @@ pub enum Row {
     Text(String),
 }
 
-/// The fields of a JSON object in their order, each value as it was written: a number of more digits
-/// than a machine word holds comes out as it went in.
+/// The fields of a JSON object in their order, each value as it was written: a number of more
+/// digits than a machine word holds comes out as it went in.
 #[derive(Clone, Debug, Default)]
 pub struct JsonRow(Vec<(String, Box<RawValue>)>);
 
@@ -159,8 +159,8 @@ impl RowView<'_> {
         }
     }
 
-    /// The column as text or a number, as an id or a count of tokens is written; `None` when the row
-    /// lacks it or it is something else, null and the empty string included.
+    /// The column as text or a number, as an id or a count of tokens is written; `None` when the
+    /// row lacks it or it is something else, null and the empty string included.
     pub(super) fn scalar(&self, name: &str) -> Option<String> {
         let text = match self {
             Self::Json(fields) => match fields.get(name)? {

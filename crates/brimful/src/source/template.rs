@@ -1,7 +1,7 @@
 //! Prompts and bodies from templates.
 //!
-//! Templates are the user's own, cells are not trusted: a cell is only ever a value, never parsed as
-//! a template, and the strings of a body template are rendered after its JSON was parsed.
+//! Templates are the user's own, cells are not trusted: a cell is only ever a value, never parsed
+//! as a template, and the strings of a body template are rendered after its JSON was parsed.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use super::open_error::OpenError;
 use super::row::RowView;
 use super::{near, shown};
 
-/// Instructions that one rendering may take: far beyond any prompt, and no more than a second.
-const FUEL: u64 = 10_000_000;
+/// Instructions that one rendering may take: a loop over 100,000 items, and well under a second.
+const FUEL: u64 = 2_000_000;
 
 const PROMPT: &str = "--prompt";
 const SYSTEM: &str = "--system";
@@ -45,7 +45,8 @@ enum Node {
     Literal(Value),
     /// Name of a template whose text is a string.
     Text(String),
-    /// Name of a template whose text is JSON, because it is one `{{ … | tojson }}` and nothing else.
+    /// Name of a template whose text is JSON, because it is one `{{ … | tojson }}` and nothing
+    /// else.
     Json(String),
     Array(Vec<Self>),
     Object(Vec<(String, Self)>),
@@ -232,8 +233,8 @@ impl Templates {
             .map_err(|error| self.reason(name, row, &error))
     }
 
-    /// The values of the variables that are mentioned, and no others: large columns that no template
-    /// uses are not copied.
+    /// The values of the variables that are mentioned, and no others: large columns that no
+    /// template uses are not copied.
     fn context(&self, row: &RowView<'_>, index: u64) -> Cell {
         let mut context = BTreeMap::new();
         for name in &self.names {

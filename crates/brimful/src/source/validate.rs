@@ -3,14 +3,14 @@
 use super::{OpenError, ReadError, Source, SourceOptions};
 use crate::request::{Item, Request};
 
-/// What a pass over the whole input found.
+/// What a pass over the whole input found wrong.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Validated {
     /// Rows of the input, bad ones included.
     pub rows: u64,
     /// Rows that cannot be sent.
     pub bad: u64,
-    /// The first of them.
+    /// The first of these.
     pub problems: Vec<Problem>,
 }
 
