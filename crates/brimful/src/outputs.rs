@@ -218,7 +218,10 @@ impl Outputs {
 
     /// Keeps a row that could not be made into a request.
     pub(crate) fn bad_row(&mut self, bad: &BadRow) -> Result<(), WriteError> {
-        let message = format!("line {}: {}", bad.line, bad.reason);
+        let message = match bad.line {
+            0 => bad.reason.clone(),
+            line => format!("line {line}: {}", bad.reason),
+        };
         if let Some(dead) = &mut self.dead {
             dead.append::<AttemptRecord>(&journal::DeadLetter {
                 fingerprint: bad.fingerprint,

@@ -79,12 +79,8 @@ impl Plan {
         if let Some(path) = &path {
             check_output(path, options)?;
         }
-        // Standard input cannot be read twice, and a file is made from its rows at the end.
-        let streamed_in = options.source.input == Input::Stdin;
-        let spool = path
-            .as_ref()
-            .filter(|_| streamed_in)
-            .map(|path| beside(path, ".input"));
+        // What is not a plain file cannot be read twice, and a file is made from its rows at the end.
+        let spool = path.as_ref().map(|path| beside(path, ".input"));
         options.source.spool.clone_from(&spool);
         options.source.keep_columns = path.is_none();
         let format = path
