@@ -58,6 +58,7 @@ fn concurrency_is_never_exceeded_and_a_free_place_is_taken_at_once() {
     assert_eq!(rig.engine.status(rig.now).binding, Some(0));
     assert_eq!(rig.engine.poll_timeout(), None, "no instant frees a place");
     rig.run();
+    assert_eq!(rig.most_in_flight, 3);
     let waves: Vec<u64> = rig.starts().iter().map(|(at, _)| at.as_nanos()).collect();
     assert_eq!(waves[3] - waves[0], 100_000_000);
     assert_eq!(waves[9] - waves[0], 300_000_000);

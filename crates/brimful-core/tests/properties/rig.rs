@@ -22,6 +22,7 @@ pub(super) struct Rig<S> {
     pub(super) trace: Vec<(Timestamp, Output)>,
     /// How late a timer fires.
     pub(super) late: Duration,
+    pub(super) most_in_flight: usize,
     server: S,
     /// Results under way: by arrival, then by order of sending.
     pending: BTreeMap<(Timestamp, u64), (AttemptId, AttemptResult)>,
@@ -29,6 +30,8 @@ pub(super) struct Rig<S> {
     open: BTreeSet<RequestId>,
     attempts: BTreeMap<RequestId, u32>,
     in_flight: BTreeSet<RequestId>,
+    /// Tried before and waiting to be tried again.
+    tried: BTreeSet<RequestId>,
     stopped: bool,
 }
 
@@ -42,12 +45,14 @@ where
             now: Timestamp::from_secs(1),
             trace: Vec::new(),
             late: Duration::ZERO,
+            most_in_flight: 0,
             server,
             pending: BTreeMap::new(),
             sent: 0,
             open: BTreeSet::new(),
             attempts: BTreeMap::new(),
             in_flight: BTreeSet::new(),
+            tried: BTreeSet::new(),
             stopped: false,
         }
     }
@@ -62,11 +67,16 @@ where
     pub(super) fn input(&mut self, input: Input) {
         self.engine.handle_input(self.now, input);
         let mut aborted = Vec::new();
+        let mut fresh = false;
         while let Some(output) = self.engine.poll_output() {
             match &output {
-                Output::Start { attempt } => self.started(*attempt),
+                Output::Start { attempt } => {
+                    self.started(*attempt);
+                    fresh |= attempt.number == 1;
+                }
                 Output::Finish { request, .. } => {
                     assert!(self.open.remove(request), "{request:?} finished twice");
+                    self.tried.remove(request);
                     assert!(
                         !self.in_flight.contains(request),
                         "{request:?} is in flight"
@@ -82,6 +92,14 @@ where
             self.trace.push((self.now, output));
         }
         self.check_levels();
+        if fresh {
+            let backing_off = self.engine.status(self.now).backing_off;
+            assert_eq!(
+                self.tried.len(),
+                backing_off,
+                "a fresh request overtook a retry"
+            );
+        }
         for attempt in aborted {
             self.pending.retain(|_, (other, _)| *other != attempt);
             self.finished(attempt, AttemptResult::Aborted);
@@ -90,7 +108,8 @@ where
 
     /// Runs until nothing is left to do, or until `until`.
     pub(super) fn run_until(&mut self, until: Timestamp) {
-        for _ in 0..STEPS_MAX {
+        let mut steps = 0;
+        loop {
             let arrival = self.pending.first_key_value().map(|(&(at, _), _)| at);
             let timeout = self.engine.poll_timeout().map(|at| at + self.late);
             let (Some(next), tick) = (match (arrival, timeout) {
@@ -98,12 +117,13 @@ where
                 (None, timeout) => (timeout, true),
                 (arrival, _) => (arrival, false),
             }) else {
-                return;
+                break;
             };
             if next > until {
-                self.now = self.now.max(until);
-                return;
+                break;
             }
+            steps += 1;
+            assert!(steps <= STEPS_MAX, "no end in sight");
             self.now = self.now.max(next);
             if tick {
                 self.tick();
@@ -111,7 +131,9 @@ where
                 self.finished(attempt, result);
             }
         }
-        panic!("no end after {STEPS_MAX} steps");
+        if until != Timestamp::NEVER {
+            self.now = self.now.max(until);
+        }
     }
 
     /// Runs until every request is finished.
@@ -153,6 +175,8 @@ where
             self.in_flight.insert(request),
             "{attempt:?} overlaps another"
         );
+        self.most_in_flight = self.most_in_flight.max(self.in_flight.len());
+        self.tried.remove(&request);
         let before = self.attempts.insert(request, number);
         assert_eq!(before, Some(number - 1), "attempts are numbered from 1");
         let (latency, result) = (self.server)(self.now, attempt);
@@ -163,6 +187,7 @@ where
 
     fn finished(&mut self, attempt: AttemptId, result: AttemptResult) {
         self.in_flight.remove(&attempt.request);
+        self.tried.insert(attempt.request);
         self.input(Input::Finished { attempt, result });
     }
 
