@@ -1,6 +1,8 @@
 //! The fake provider over loopback, as a client sees it. No test sleeps: what has to be waited for
 //! is asked for until it is there.
 
+#![expect(clippy::unwrap_used, reason = "in a test every failure is a panic")]
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -150,8 +152,7 @@ async fn a_client_that_leaves_frees_its_slot() {
     let mock = start(|c| {
         c.concurrency = Some(1);
         c.latency_ms_median = 3_600_000.0;
-    })
-    .await;
+    });
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     stream
         .write_all(&post("/v1/chat/completions", &chat("a"), ""))
@@ -170,7 +171,7 @@ async fn a_client_that_leaves_frees_its_slot() {
 
 #[tokio::test]
 async fn a_client_that_leaves_in_the_middle_of_a_stream_frees_its_slot() {
-    let mock = start(|c| c.latency_ms_per_token = 50_000.0).await;
+    let mock = start(|c| c.latency_ms_per_token = 50_000.0);
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     let body = r#"{"messages":[],"stream":true,"max_tokens":2}"#;
     stream
@@ -185,7 +186,7 @@ async fn a_client_that_leaves_in_the_middle_of_a_stream_frees_its_slot() {
 
 #[tokio::test]
 async fn a_hang_lasts_until_the_client_leaves() {
-    let mock = start(|c| c.hang_share = 1.0).await;
+    let mock = start(|c| c.hang_share = 1.0);
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     stream
         .write_all(&post("/v1/chat/completions", &chat("a"), ""))
@@ -201,7 +202,7 @@ async fn a_hang_lasts_until_the_client_leaves() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_takes_its_time() {
-    let mock = start(|c| c.latency_ms_median = 3_600_000.0).await;
+    let mock = start(|c| c.latency_ms_median = 3_600_000.0);
     let before = tokio::time::Instant::now();
     assert_eq!(mock.ask(&chat("a")).await.status, 200);
     assert!(before.elapsed() >= Duration::from_secs(3_600));
@@ -209,7 +210,7 @@ async fn an_answer_takes_its_time() {
 
 #[tokio::test]
 async fn a_body_in_chunks_is_the_same_body() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     let body = chat("in two pieces");
     let (head, tail) = body.split_at(20);
     let request = format!(
@@ -226,7 +227,7 @@ async fn a_body_in_chunks_is_the_same_body() {
 
 #[tokio::test]
 async fn a_body_that_is_announced_too_long_is_refused_unread() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     let head = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: m\r\ncontent-length: {}\r\n\r\n",
@@ -243,7 +244,7 @@ async fn a_body_that_is_announced_too_long_is_refused_unread() {
 
 #[tokio::test]
 async fn shutdown_closes_every_connection() {
-    let mut mock = start(|c| c.hang_share = 1.0).await;
+    let mut mock = start(|c| c.hang_share = 1.0);
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     stream
         .write_all(&post("/v1/chat/completions", &chat("a"), ""))
@@ -337,7 +338,7 @@ fn requests_a_second() {
     }
 }
 
-async fn start(change: impl FnOnce(&mut ServerConfig)) -> Mock {
+fn start(change: impl FnOnce(&mut ServerConfig)) -> Mock {
     let mut config = ServerConfig::default();
     change(&mut config);
     let server = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 7).unwrap();
