@@ -25,7 +25,7 @@ struct Mock {
 
 #[tokio::test]
 async fn a_chat_is_answered_and_counted() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     let answer = mock.ask(&chat("hello")).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -48,7 +48,7 @@ async fn a_chat_is_answered_and_counted() {
 
 #[tokio::test]
 async fn one_connection_carries_many_requests() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     let mut seen = Vec::new();
     for prompt in ["a", "b", "c"] {
@@ -66,7 +66,7 @@ async fn one_connection_carries_many_requests() {
 
 #[tokio::test]
 async fn a_stream_comes_in_events_and_ends_with_done() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     let body = r#"{"messages":[{"role":"user","content":"hi"}],"stream":true,
         "stream_options":{"include_usage":true}}"#;
     let answer = mock.ask(body).await;
@@ -87,7 +87,7 @@ async fn a_stream_comes_in_events_and_ends_with_done() {
 #[tokio::test]
 async fn the_request_above_the_limit_gets_a_429_with_its_wait() {
     // One a minute, so that no stall of the machine lets a second one pass.
-    let mock = start(|c| c.rpm = Some(1)).await;
+    let mock = start(|c| c.rpm = Some(1));
     assert_eq!(mock.ask(&chat("a")).await.status, 200);
     let refused = mock.ask(&chat("b")).await;
     assert_eq!(refused.status, 429);
@@ -103,7 +103,7 @@ async fn the_request_above_the_limit_gets_a_429_with_its_wait() {
 
 #[tokio::test]
 async fn the_account_is_read_and_cleared_over_http() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     mock.ask(&chat("a")).await;
     mock.ask(&chat("a")).await;
     let stats = mock
@@ -120,7 +120,7 @@ async fn the_account_is_read_and_cleared_over_http() {
 
 #[tokio::test]
 async fn a_reset_is_a_reset_and_not_an_empty_reply() {
-    let mock = start(|c| c.reset_share = 1.0).await;
+    let mock = start(|c| c.reset_share = 1.0);
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     stream
         .write_all(&post("/v1/chat/completions", &chat("a"), ""))
@@ -137,7 +137,7 @@ async fn a_reset_is_a_reset_and_not_an_empty_reply() {
 
 #[tokio::test]
 async fn a_truncated_answer_announces_more_than_it_sends() {
-    let mock = start(|c| c.truncate_share = 1.0).await;
+    let mock = start(|c| c.truncate_share = 1.0);
     let answer = mock.ask(&chat("a")).await;
     let announced: usize = answer.header("content-length").unwrap().parse().unwrap();
     assert_eq!(answer.body.len(), announced / 2);
