@@ -11,7 +11,7 @@
 //!
 //! let mut config = ServerConfig::default();
 //! config.rpm = Some(6_000);
-//! let server = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 7).await?;
+//! let server = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 7)?;
 //! let account = server.account();
 //! let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
 //! let serving = server.serve(async { stopped.await.unwrap_or(()) });
@@ -68,9 +68,13 @@ impl MockServer {
     /// Listens on `addr` (port 0 for any free one) and takes this instant as the start of time.
     ///
     /// `config.wall_clock_origin` is set to the present. A configuration that cannot be served is
-    /// an error of kind [`InvalidInput`](io::ErrorKind::InvalidInput). Needs a tokio runtime with
-    /// I/O and time enabled; a single-threaded one is enough and the fastest.
-    pub async fn bind(addr: SocketAddr, mut config: ServerConfig, seed: u64) -> io::Result<Self> {
+    /// an error of kind [`InvalidInput`](io::ErrorKind::InvalidInput). To be called inside a tokio
+    /// runtime with I/O and time enabled; a single-threaded one is enough and the fastest.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn bind(addr: SocketAddr, mut config: ServerConfig, seed: u64) -> io::Result<Self> {
         // A clock before 1970 only spoils the dates in Retry-After.
         config.wall_clock_origin = SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -1,6 +1,8 @@
 //! The fake provider over loopback, as a client sees it. No test sleeps: what has to be waited for
 //! is asked for until it is there.
 
+#![expect(clippy::unwrap_used, reason = "in a test every failure is a panic")]
+
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -23,7 +25,7 @@ struct Mock {
 
 #[tokio::test]
 async fn a_chat_is_answered_and_counted() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     let answer = mock.ask(&chat("hello")).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json"));
@@ -46,7 +48,7 @@ async fn a_chat_is_answered_and_counted() {
 
 #[tokio::test]
 async fn one_connection_carries_many_requests() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     let mut seen = Vec::new();
     for prompt in ["a", "b", "c"] {
@@ -64,7 +66,7 @@ async fn one_connection_carries_many_requests() {
 
 #[tokio::test]
 async fn a_stream_comes_in_events_and_ends_with_done() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     let body = r#"{"messages":[{"role":"user","content":"hi"}],"stream":true,
         "stream_options":{"include_usage":true}}"#;
     let answer = mock.ask(body).await;
@@ -85,7 +87,7 @@ async fn a_stream_comes_in_events_and_ends_with_done() {
 #[tokio::test]
 async fn the_request_above_the_limit_gets_a_429_with_its_wait() {
     // One a minute, so that no stall of the machine lets a second one pass.
-    let mock = start(|c| c.rpm = Some(1)).await;
+    let mock = start(|c| c.rpm = Some(1));
     assert_eq!(mock.ask(&chat("a")).await.status, 200);
     let refused = mock.ask(&chat("b")).await;
     assert_eq!(refused.status, 429);
@@ -101,7 +103,7 @@ async fn the_request_above_the_limit_gets_a_429_with_its_wait() {
 
 #[tokio::test]
 async fn the_account_is_read_and_cleared_over_http() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     mock.ask(&chat("a")).await;
     mock.ask(&chat("a")).await;
     let stats = mock
@@ -118,7 +120,7 @@ async fn the_account_is_read_and_cleared_over_http() {
 
 #[tokio::test]
 async fn a_reset_is_a_reset_and_not_an_empty_reply() {
-    let mock = start(|c| c.reset_share = 1.0).await;
+    let mock = start(|c| c.reset_share = 1.0);
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     stream
         .write_all(&post("/v1/chat/completions", &chat("a"), ""))
@@ -135,7 +137,7 @@ async fn a_reset_is_a_reset_and_not_an_empty_reply() {
 
 #[tokio::test]
 async fn a_truncated_answer_announces_more_than_it_sends() {
-    let mock = start(|c| c.truncate_share = 1.0).await;
+    let mock = start(|c| c.truncate_share = 1.0);
     let answer = mock.ask(&chat("a")).await;
     let announced: usize = answer.header("content-length").unwrap().parse().unwrap();
     assert_eq!(answer.body.len(), announced / 2);
@@ -150,8 +152,7 @@ async fn a_client_that_leaves_frees_its_slot() {
     let mock = start(|c| {
         c.concurrency = Some(1);
         c.latency_ms_median = 3_600_000.0;
-    })
-    .await;
+    });
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     stream
         .write_all(&post("/v1/chat/completions", &chat("a"), ""))
@@ -170,7 +171,7 @@ async fn a_client_that_leaves_frees_its_slot() {
 
 #[tokio::test]
 async fn a_client_that_leaves_in_the_middle_of_a_stream_frees_its_slot() {
-    let mock = start(|c| c.latency_ms_per_token = 50_000.0).await;
+    let mock = start(|c| c.latency_ms_per_token = 50_000.0);
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     let body = r#"{"messages":[],"stream":true,"max_tokens":2}"#;
     stream
@@ -185,7 +186,7 @@ async fn a_client_that_leaves_in_the_middle_of_a_stream_frees_its_slot() {
 
 #[tokio::test]
 async fn a_hang_lasts_until_the_client_leaves() {
-    let mock = start(|c| c.hang_share = 1.0).await;
+    let mock = start(|c| c.hang_share = 1.0);
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     stream
         .write_all(&post("/v1/chat/completions", &chat("a"), ""))
@@ -201,7 +202,7 @@ async fn a_hang_lasts_until_the_client_leaves() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_takes_its_time() {
-    let mock = start(|c| c.latency_ms_median = 3_600_000.0).await;
+    let mock = start(|c| c.latency_ms_median = 3_600_000.0);
     let before = tokio::time::Instant::now();
     assert_eq!(mock.ask(&chat("a")).await.status, 200);
     assert!(before.elapsed() >= Duration::from_secs(3_600));
@@ -209,7 +210,7 @@ async fn an_answer_takes_its_time() {
 
 #[tokio::test]
 async fn a_body_in_chunks_is_the_same_body() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     let body = chat("in two pieces");
     let (head, tail) = body.split_at(20);
     let request = format!(
@@ -226,7 +227,7 @@ async fn a_body_in_chunks_is_the_same_body() {
 
 #[tokio::test]
 async fn a_body_that_is_announced_too_long_is_refused_unread() {
-    let mock = start(|_| {}).await;
+    let mock = start(|_| {});
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     let head = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: m\r\ncontent-length: {}\r\n\r\n",
@@ -243,7 +244,7 @@ async fn a_body_that_is_announced_too_long_is_refused_unread() {
 
 #[tokio::test]
 async fn shutdown_closes_every_connection() {
-    let mut mock = start(|c| c.hang_share = 1.0).await;
+    let mut mock = start(|c| c.hang_share = 1.0);
     let mut stream = TcpStream::connect(mock.addr).await.unwrap();
     stream
         .write_all(&post("/v1/chat/completions", &chat("a"), ""))
@@ -260,9 +261,7 @@ async fn shutdown_closes_every_connection() {
 async fn a_configuration_that_makes_no_sense_is_refused() {
     let mut config = ServerConfig::default();
     config.tpm = Some(0);
-    let error = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 1)
-        .await
-        .unwrap_err();
+    let error = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("`tpm`"));
 }
@@ -282,17 +281,18 @@ fn requests_a_second() {
     };
     let (found, addr) = std::sync::mpsc::channel();
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = std::thread::spawn(move || {
+    let server = std::thread::spawn(move || -> Option<f64> {
         runtime().block_on(async {
             let config = ServerConfig::default();
-            let server = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 1)
-                .await
-                .unwrap();
+            let server = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 1).unwrap();
             found
                 .send((server.local_addr().unwrap(), server.account()))
                 .unwrap();
             server.serve(async { stopped.await.unwrap_or(()) }).await;
         });
+        // Linux alone tells what one thread has used; its first figure is in nanoseconds.
+        let usage = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+        usage.split(' ').next()?.parse().ok()
     });
     let (addr, account) = addr.recv().unwrap();
     let prompt = "Summarise the following sentence in at most ten words: the quick brown fox jumps \
@@ -326,17 +326,22 @@ fn requests_a_second() {
     });
     let seconds = start.elapsed().as_secs_f64();
     drop(stop);
-    server.join().unwrap();
-    assert_eq!(account.stats().answered, (CLIENTS * EACH) as u64);
-    println!("{:.0} requests/s", (CLIENTS * EACH) as f64 / seconds);
+    let cpu_ns = server.join().unwrap();
+    let requests = (CLIENTS * EACH) as f64;
+    assert_eq!(account.stats().answered as f64, requests);
+    println!("{:.0} requests/s", requests / seconds);
+    if let Some(cpu_ns) = cpu_ns {
+        println!(
+            "{:.2} µs of CPU in the server a request",
+            cpu_ns / requests / 1e3
+        );
+    }
 }
 
-async fn start(change: impl FnOnce(&mut ServerConfig)) -> Mock {
+fn start(change: impl FnOnce(&mut ServerConfig)) -> Mock {
     let mut config = ServerConfig::default();
     change(&mut config);
-    let server = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 7)
-        .await
-        .unwrap();
+    let server = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 7).unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     Mock {
         addr: server.local_addr().unwrap(),
