@@ -182,7 +182,6 @@ impl MockArgs {
 pub(crate) async fn mock(args: &MockArgs) -> anyhow::Result<Exit> {
     use std::io::Write;
     let server = MockServer::bind(args.listen, args.config()?, args.seed)
-        .await
         .with_context(|| format!("cannot listen on {}", args.listen))?;
     let address = server.local_addr()?;
     {
