@@ -1,0 +1,56 @@
+//! Inputs, and what their prompts are.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The id of request number `index`.
+pub(crate) fn id(index: usize) -> String {
+    format!("request-{index}")
+}
+
+/// The prompt of the request with this id.
+pub(crate) fn prompt(id: &str) -> String {
+    format!("What is the meaning of {id}?")
+}
+
+/// One line of a Batch file.
+pub(crate) fn batch_line(id: &str) -> String {
+    let body = serde_json::json!({
+        "model": "mock",
+        "messages": [{ "role": "user", "content": prompt(id) }],
+    });
+    let line = serde_json::json!({
+        "custom_id": id,
+        "method": "POST",
+        "url": "/v1/chat/completions",
+        "body": body,
+    });
+    line.to_string()
+}
+
+/// A Batch file of `count` requests.
+pub(crate) fn write_batch(path: &Path, count: usize) {
+    let mut text = String::new();
+    for index in 0..count {
+        writeln!(text, "{}", batch_line(&id(index))).unwrap();
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+/// A CSV file with a column that must come through as it is, and one that makes the prompt.
+pub(crate) fn write_csv<S: AsRef<str>>(path: &Path, topics: &[S]) {
+    let mut text = "note,topic\n".to_owned();
+    for topic in topics {
+        let topic = topic.as_ref();
+        writeln!(text, "\"kept, with a comma\",{topic}").unwrap();
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+/// Makes requests of the rows of [`write_csv`].
+pub(crate) const CSV_FLAGS: [&str; 4] = [
+    "--model",
+    "mock",
+    "--prompt",
+    "What is the meaning of {{ topic }}?",
+];
