@@ -96,6 +96,7 @@ impl Limits {
         tokens: u64,
         in_flight: u64,
     ) -> Result<(), Denial> {
+        self.refill(now);
         let mut buckets = [
             (
                 Kind::TokensPerMinute,
