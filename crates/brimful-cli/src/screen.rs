@@ -79,6 +79,7 @@ async fn lines(every: Duration, totals: &Totals, progress: &mut watch::Receiver<
                 "output_tokens": now.counts.usage.output,
                 "cost_usd": now.counts.cost_usd,
                 "eta_s": eta(&now, totals, &rate).map(|eta| round(eta.as_secs_f64())),
+                "concurrency_note": now.concurrency_note,
                 "stopping": now.stopping,
             }
         });
@@ -140,6 +141,9 @@ fn second_line(now: &Progress) -> String {
     );
     if let Some(cost) = counts.cost_usd {
         text.push_str(&format!("  ${cost:.2}"));
+    }
+    if let Some(note) = &now.concurrency_note {
+        text.push_str(&format!("  {note}"));
     }
     if now.cooldown.is_some() && !now.upstream_message.is_empty() {
         text.push_str(&format!("  {}", now.upstream_message));

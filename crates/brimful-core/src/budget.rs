@@ -7,7 +7,19 @@ use crate::limit::{Decision, Limit, LimitKind, LimitSpec, LimitSpecError, Never}
 use crate::time::Timestamp;
 
 /// What an attempt holds of a budget. It must go back through [`Budget::settle`] or
-/// [`Budget::refund`]; it cannot be copied, so it goes back once.
+/// [`Budget::refund`]; it cannot be copied, so it goes back once:
+///
+/// ```compile_fail,E0382
+/// # use brimful_core::{Budget, Charge, Timestamp};
+/// let now = Timestamp::ZERO;
+/// let mut budget = Budget::new(Vec::new()).expect("no limits are valid limits");
+/// let reservation = budget.reserve(now, Charge::request()).expect("nothing limits it");
+/// budget.settle(now, reservation, None);
+/// budget.refund(now, reservation);
+/// ```
+///
+/// One that is dropped instead stays in [`Balance::outstanding`] and keeps its place in a limit on
+/// concurrency. The engine keeps each in the entry of its request until the attempt is over.
 #[must_use = "a reservation that is dropped is never settled"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reservation {

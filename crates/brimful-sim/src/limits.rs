@@ -77,6 +77,18 @@ impl Limits {
             || self.tokens_per_minute.is_some()
     }
 
+    /// Brings every bucket to `now`.
+    pub(crate) fn refill(&mut self, now: Timestamp) {
+        let buckets = [
+            &mut self.requests_per_minute,
+            &mut self.requests_per_second,
+            &mut self.tokens_per_minute,
+        ];
+        for bucket in buckets.into_iter().flatten() {
+            bucket.refill(now);
+        }
+    }
+
     /// Charges one request and `tokens` to every limit, or nothing to any.
     pub(crate) fn admit(
         &mut self,
@@ -84,6 +96,7 @@ impl Limits {
         tokens: u64,
         in_flight: u64,
     ) -> Result<(), Denial> {
+        self.refill(now);
         let mut buckets = [
             (
                 Kind::TokensPerMinute,
@@ -104,7 +117,6 @@ impl Limits {
         let mut denial: Option<Denial> = None;
         for (kind, bucket, charge) in &mut buckets {
             let Some(bucket) = bucket else { continue };
-            bucket.refill(now);
             let wait = match bucket.verdict(*charge) {
                 Verdict::Fits => continue,
                 Verdict::FitsAfter(time) => Wait::Time(time),

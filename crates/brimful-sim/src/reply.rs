@@ -22,7 +22,7 @@ pub struct IncomingRequest<'a> {
 #[derive(Debug)]
 #[must_use]
 pub struct Reply {
-    /// Wait this long before doing it. Zero for refusals.
+    /// Wait this long before doing it. Zero for what was not admitted.
     pub delay: Duration,
     /// What to do.
     pub action: Action,

@@ -107,6 +107,8 @@ impl Server {
         match self.decide(path, &request) {
             Ok(reply) => reply,
             Err(Refused { refusal, model }) => {
+                // What was refused before it came to the limits tells their levels all the same.
+                self.limits.refill(self.now);
                 let headers = self.headers(request.authorization);
                 let authorization = request.authorization;
                 Reply::at_once(self.refuse(&refusal, headers, path, &model, authorization))

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use brimful_core::{
     AttemptId, AttemptResult, Charge, ChargeRule, Class, Engine, EngineConfig, Event, Input,
-    LimitSpecError, Outcome, Output, RequestId, StopReason, Timestamp,
+    LimitKind, LimitSpecError, Outcome, Output, RequestId, StopReason, Timestamp,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
@@ -87,6 +87,8 @@ pub(crate) struct DriverReport {
     /// Requests that were read but not answered.
     pub(crate) unanswered: u64,
     pub(crate) source_finished: bool,
+    /// Said when not a limit but `--concurrency` holds the run back.
+    pub(crate) concurrency_note: Option<String>,
 }
 
 /// What the reader thread sends.
@@ -139,6 +141,7 @@ pub(crate) struct Driver<'a> {
     unwritten_ids: Vec<String>,
     unanswered: u64,
     control: Control,
+    source_finished: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -177,6 +180,7 @@ impl<'a> Driver<'a> {
             unwritten_ids: Vec::new(),
             unanswered: 0,
             control: Control::Run,
+            source_finished: false,
         };
         Ok((driver, inbox))
     }
@@ -189,17 +193,13 @@ impl<'a> Driver<'a> {
         mut control: watch::Receiver<Control>,
         progress: &watch::Sender<Progress>,
     ) -> DriverReport {
-        let mut source_open = true;
         let mut ended = Vec::with_capacity(TURN);
         let mut publish = tokio::time::interval(PROGRESS_EVERY);
         publish.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let wake = tokio::time::sleep(Duration::ZERO);
         tokio::pin!(wake);
         let mut wake_at = None;
-        let deadline = self.options.deadline;
-        let deadline_over = tokio::time::sleep(deadline.unwrap_or_default());
-        tokio::pin!(deadline_over);
-        while source_open || self.in_use() > 0 {
+        while self.reads_on() || self.in_use() > 0 {
             let next = self.engine.poll_timeout();
             if next != wake_at {
                 if let Some(at) = next {
@@ -207,57 +207,61 @@ impl<'a> Driver<'a> {
                 }
                 wake_at = next;
             }
-            let hungry = source_open && self.hungry();
+            let hungry = self.hungry();
             tokio::select! {
                 biased;
                 Ok(()) = control.changed() => {
                     let wanted = *control.borrow_and_update();
                     self.obey(wanted);
                 }
+                _ = publish.tick() => {
+                    progress.send_replace(self.progress());
+                    self.look_at_the_deadline();
+                }
                 count = inbox.recv_many(&mut ended, TURN) => {
                     debug_assert!(count > 0, "the driver itself holds a sender");
                     for (slot, end) in ended.drain(..) {
                         self.attempt_ended(slot, end);
+                    }
+                    // Under full load there is always a report: the engine is fed all the same.
+                    while self.hungry() && let Ok(incoming) = source.try_recv() {
+                        self.take_in(Some(incoming));
                     }
                 }
                 () = &mut wake, if wake_at.is_some() => {
                     wake_at = None;
                     self.input(Input::Tick);
                 }
-                incoming = source.recv(), if hungry => match incoming {
-                    Some(Incoming::Items(items)) => {
-                        for item in items {
-                            self.take_in(item);
-                        }
-                    }
-                    Some(Incoming::Broken(message)) => self.stop_for(EndCause::Source(message)),
-                    None => source_open = false,
-                },
-                () = &mut deadline_over, if deadline.is_some() && !self.stopping() => {
-                    self.stop_for(EndCause::Deadline);
-                }
-                _ = publish.tick() => {
-                    progress.send_replace(self.progress());
-                }
+                incoming = source.recv(), if hungry => self.take_in(incoming),
             }
             if self.cause.is_some() && !self.stopping() {
                 self.input(Input::Stop);
             }
-            if self.stopping() {
-                source_open = false;
-            }
         }
-        let source_finished = !self.stopping();
         progress.send_replace(self.progress());
         DriverReport {
             limits: self.limit_progress(),
             cause: self.end_cause(),
+            concurrency_note: self.concurrency_note(),
             tally: self.tally,
             abandoned_ids: self.abandoned_ids,
             unwritten_ids: self.unwritten_ids,
             unanswered: self.unanswered,
-            source_finished,
+            source_finished: self.source_finished,
         }
+    }
+
+    fn look_at_the_deadline(&mut self) {
+        let deadline = self.options.deadline.filter(|_| !self.stopping());
+        let elapsed = self.options.clock.now().since(Timestamp::ZERO);
+        if deadline.is_some_and(|deadline| elapsed >= deadline) && self.reads_on() {
+            self.stop_for(EndCause::Deadline);
+        }
+    }
+
+    /// Whether the input may still bring something.
+    fn reads_on(&self) -> bool {
+        !self.source_finished && !self.stopping()
     }
 
     fn in_use(&self) -> usize {
@@ -270,6 +274,9 @@ impl<'a> Driver<'a> {
 
     /// Whether the engine should be fed.
     fn hungry(&self) -> bool {
+        if !self.reads_on() {
+            return false;
+        }
         let queued = self.engine.status(Timestamp::ZERO).queued;
         queued < LOOK_AHEAD && self.queued_bytes < LOOK_AHEAD_BYTES && self.outputs.has_room()
     }
@@ -289,13 +296,22 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn take_in(&mut self, item: Item) {
-        self.tally.rows_read += 1;
-        let (Item::Request(Request { row, .. }) | Item::Bad(BadRow { row, .. })) = &item;
-        self.outputs.expect(*row);
-        match item {
-            Item::Bad(bad) => self.bad_row(&bad),
-            Item::Request(request) => self.submit(request),
+    fn take_in(&mut self, incoming: Option<Incoming>) {
+        match incoming {
+            None => self.source_finished = true,
+            Some(Incoming::Broken(message)) => self.stop_for(EndCause::Source(message)),
+            Some(Incoming::Items(items)) => {
+                for item in items {
+                    self.tally.rows_read += 1;
+                    let (Item::Request(Request { row, .. }) | Item::Bad(BadRow { row, .. })) =
+                        &item;
+                    self.outputs.expect(*row);
+                    match item {
+                        Item::Bad(bad) => self.bad_row(&bad),
+                        Item::Request(request) => self.submit(request),
+                    }
+                }
+            }
         }
     }
 
@@ -550,6 +566,35 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Rate × latency against what may be in flight: says so when connections, not the limit, bind.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a count of connections, told with two digits"
+    )]
+    fn concurrency_note(&self) -> Option<String> {
+        let limits = &self.options.engine.limits;
+        let allowed = limits
+            .iter()
+            .find(|limit| limit.kind == LimitKind::Concurrency)?
+            .amount;
+        let service = self.tally.mean_service()?.as_secs_f64();
+        let rates = limits
+            .iter()
+            .filter(|limit| limit.kind == LimitKind::Requests);
+        let per_second = rates
+            .map(|limit| limit.amount as f64 / limit.window.as_secs_f64())
+            .min_by(f64::total_cmp)?;
+        let needed = (per_second * service).ceil() as u64;
+        (needed > allowed).then(|| {
+            format!(
+                "answers take {service:.1} s, so the request limit needs about {needed} in flight; \
+                 {allowed} are allowed (--concurrency, file descriptors)"
+            )
+        })
+    }
+
     fn limit_progress(&self) -> Vec<LimitProgress> {
         self.engine
             .limits()
@@ -582,6 +627,7 @@ impl<'a> Driver<'a> {
             limits: self.limit_progress(),
             stopping: self.stopping(),
             upstream_message: self.last_upstream_message.clone(),
+            concurrency_note: self.concurrency_note(),
         }
     }
 }

@@ -33,6 +33,8 @@ pub struct Progress {
     pub stopping: bool,
     /// What the provider last said about being throttled or unusable.
     pub upstream_message: String,
+    /// Said when not a limit but `--concurrency` holds the run back.
+    pub concurrency_note: Option<String>,
 }
 
 impl Progress {
@@ -52,6 +54,7 @@ impl Progress {
             limits: Vec::new(),
             stopping: false,
             upstream_message: String::new(),
+            concurrency_note: None,
         }
     }
 }

@@ -204,6 +204,13 @@ impl Tally {
         }
     }
 
+    pub(crate) fn mean_service(&self) -> Option<Duration> {
+        let micros = self.service.0.mean();
+        Duration::try_from_secs_f64(micros / 1e6)
+            .ok()
+            .filter(|time| !time.is_zero())
+    }
+
     pub(crate) fn times(&self) -> [Option<Quantiles>; 3] {
         [
             self.wait.quantiles(),

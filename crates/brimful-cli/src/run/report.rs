@@ -90,6 +90,9 @@ fn lines(summary: &Summary, signal: Option<u8>, to_stdout: bool) -> Vec<String> 
         spent.push_str(&format!(", ${cost:.4}"));
     }
     lines.push(spent);
+    if let Some(note) = &summary.concurrency_note {
+        lines.push(format!("  note        {note}"));
+    }
     if let Some(mock) = &summary.mock {
         lines.push(format!("  simulator   {}", simulator(mock)));
     }

@@ -60,7 +60,8 @@ impl Pace {
     }
 
     /// Takes `units` at `now`. Of the level that waiting has earned, no more counts than lets
-    /// max(`units`, 50 ms of the rate) start at this one moment.
+    /// max(`units`, 50 ms of the rate) start at this one moment, if the next are as large; of
+    /// mixed sizes, the last may reach beyond.
     #[inline]
     pub(super) fn take(&mut self, now: Timestamp, units: u64) {
         let size = i128::from(units) * self.den;
@@ -72,7 +73,7 @@ impl Pace {
     /// Corrects the level by units that turned out not to be used (`+`) or used beyond (`−`).
     pub(super) fn correct(&mut self, now: Timestamp, units: i128) {
         let level = self.level_at(now) + units * self.den;
-        self.level = level.clamp(self.floor, self.cap);
+        self.level = level.max(self.floor);
         self.at = self.at.max(Some(now));
     }
 

@@ -6,7 +6,8 @@
 //!
 //! 99.1 %: on windows of 60 s with 300 ms of jitter, N / (W + J) allows 99.5 %; catching up 50 ms
 //! and the resolution of the count cost 0.3 %. Lower would waste rate, higher would be judged over
-//! by 1 s windows more often. See `docs/design/limits.md` for the measured table.
+//! by 1 s windows more often. See `docs/design/limits.md` for the measured table. With more jitter
+//! the pace falls to what the count allows: evenly slower, instead of a pause after each window.
 //!
 //! Limits of an hour and longer are not paced, only counted: whoever may send 10,000 requests a day
 //! does not want one every 8.6 s.
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use super::LimitSpec;
 use super::pace::Pace;
-use super::window::Window;
+use super::window::{SLOTS, Window};
 use crate::time::Timestamp;
 
 const PERMILLE: u32 = 991;
@@ -31,8 +32,9 @@ pub(super) struct Paced {
 impl Paced {
     pub(super) fn new(spec: &LimitSpec) -> Self {
         let jitter = spec.jitter.unwrap_or(spec.window / 200);
+        let permille = permille(spec.window, spec.window + jitter);
         let pace =
-            (spec.window < PACED_BELOW).then(|| Pace::new(spec.amount, PERMILLE, spec.window));
+            (spec.window < PACED_BELOW).then(|| Pace::new(spec.amount, permille, spec.window));
         Self {
             amount: spec.amount,
             pace,
@@ -75,4 +77,12 @@ impl Paced {
             pace.drain(now);
         }
     }
+}
+
+/// What part of the rate the count over `stretch` allows, rounded down, and no more than 99.1 %.
+fn permille(window: Duration, stretch: Duration) -> u32 {
+    let slots = u128::from(SLOTS);
+    let counted = stretch.as_nanos() * (slots + 1);
+    let allowed = window.as_nanos() * slots * 1000 / counted;
+    u32::try_from(allowed).map_or(PERMILLE, |allowed| allowed.clamp(1, PERMILLE))
 }

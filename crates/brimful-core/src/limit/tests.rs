@@ -159,6 +159,26 @@ fn paced_never_exceeds_the_amount_in_a_window_plus_jitter_even_for_mixed_sizes()
 }
 
 #[test]
+fn paced_with_large_jitter_slows_down_rather_than_pausing_at_the_end_of_each_window() {
+    let second = Duration::from_secs(1);
+    for jitter_ms in [5, 50, 300, 1_000] {
+        let jitter = Duration::from_millis(jitter_ms);
+        let mut limit = Limit::new(requests(100, second).0.jitter(jitter)).unwrap();
+        let starts = drive(&mut limit, 1, secs(1), MINUTE, on_time);
+        let mean = starts[starts.len() - 1].since(starts[0]) / (starts.len() as u32 - 1);
+        let longest = starts.windows(2).map(|pair| pair[1].since(pair[0])).max();
+        assert!(
+            longest <= Some(mean + mean / 50),
+            "{jitter:?}: {longest:?} of {mean:?}"
+        );
+        // What N / (W + J) allows, less the resolution of the count and of the pace.
+        let best = 60_000 * 100 / (1_000 + jitter_ms);
+        let got = starts.len() as u64;
+        assert!(got * 1_000 >= best * 994, "{jitter:?}: {got} of {best}");
+    }
+}
+
+#[test]
 fn concurrency_waits_for_no_instant_but_for_a_release() {
     let mut limit = Limit::new(LimitSpec::concurrency(2)).unwrap();
     assert!(granted(&mut limit, secs(1), 1));

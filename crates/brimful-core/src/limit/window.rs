@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Slots to a window. 512 make the counted stretch at most 0.4 % longer than the window and cost
+/// Slots to a window. 512 make the counted stretch at most 0.2 % longer than the window and cost
 /// at most 16 KB.
-const SLOTS: u64 = 512;
+pub(super) const SLOTS: u64 = 512;
 
 /// The most that is counted in one slot: several times the largest amount, so that a slot full of
 /// debt blocks for a window like any other, and the sum of all slots stays far from overflow.

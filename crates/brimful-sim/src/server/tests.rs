@@ -1,11 +1,8 @@
-use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
 use crate::config::{Charge, RetryAfterStyle};
 use crate::hash::answer_tag;
-
-const HOUR: Duration = Duration::from_secs(3_600);
 
 fn server(change: impl FnOnce(&mut ServerConfig)) -> Server {
     let mut config = ServerConfig::default();
@@ -507,6 +504,19 @@ fn pretty_bodies_have_many_lines_and_the_same_content() {
 }
 
 #[test]
+fn a_refusal_tells_the_levels_of_its_own_instant() {
+    let mut server = server(|c| {
+        c.rpm = Some(600);
+        c.quota_after = Some(1);
+    });
+    ask_and_take(&mut server, Timestamp::ZERO, "a");
+    let (status, headers, _) = ask_and_take(&mut server, Timestamp::from_secs(1), "a");
+    assert_eq!(status, 429);
+    assert_eq!(headers["x-ratelimit-remaining-requests"], "10");
+    assert_eq!(headers["x-ratelimit-reset-requests"], "0s");
+}
+
+#[test]
 fn a_clock_that_goes_back_is_taken_for_standing_still() {
     let mut server = server(|c| c.rps = Some(1));
     assert_eq!(
@@ -530,68 +540,6 @@ fn stats_are_json_with_statuses_as_keys() {
     assert_eq!(json["by_status"]["429"], 1);
     assert_eq!(json["throttled"]["requests_per_minute"], 1);
     assert!(json["utilisation_requests"].is_null());
-}
-
-proptest! {
-    /// The whole server against a list of everything it admitted: a request passes exactly when
-    /// every limit, computed afresh from the list, has room for it.
-    #[test]
-    fn admits_exactly_what_a_list_of_all_admissions_allows(
-        rpm in prop::option::of(1u64..600),
-        tpm in prop::option::of(100u64..5_000),
-        concurrency in prop::option::of(1u64..6),
-        burst_ms in 100u64..5_000,
-        steps in prop::collection::vec((0u64..900, 1u64..60, any::<bool>()), 1..60),
-    ) {
-        let mut server = server(|c| {
-            (c.rpm, c.tpm, c.concurrency) = (rpm, tpm, concurrency);
-            c.burst = Duration::from_millis(burst_ms);
-        });
-        // Amounts in units × minute in milliseconds: exact, and not the server's own scale.
-        let room = |log: &[(u64, u64)], limit: Option<u64>, now: u64, charge: u64| {
-            let Some(limit) = limit else { return true };
-            let capacity = i128::from((limit * burst_ms).max(60_000));
-            let mut available = capacity;
-            for start in 0..log.len() {
-                let taken: u64 = log[start..].iter().map(|(_, units)| units).sum();
-                let refilled = (now - log[start].0) * limit;
-                available = available
-                    .min(capacity + i128::from(refilled) - i128::from(taken) * 60_000);
-            }
-            available >= (i128::from(charge) * 60_000).min(capacity)
-        };
-        let (mut requests, mut tokens, mut open) = (Vec::new(), Vec::new(), Vec::new());
-        let mut now = 0;
-        for (gap, max_tokens, finish) in steps {
-            now += gap;
-            if finish && !open.is_empty() {
-                server.finished(Timestamp::from_millis(now), open.remove(0), Ending::Sent);
-            }
-            let body = format!(r#"{{"messages":[],"max_tokens":{max_tokens}}}"#);
-            let reply = server
-                .handle(Timestamp::from_millis(now), request("/v1/chat/completions", body.as_bytes()));
-            let expected = room(&requests, rpm, now, 1)
-                && room(&tokens, tpm, now, max_tokens)
-                && concurrency.is_none_or(|slots| (open.len() as u64) < slots);
-            let admitted = matches!(&reply.action, Action::Respond { status, .. } if *status == 200);
-            prop_assert_eq!(admitted, expected);
-            if admitted {
-                requests.push((now, 1));
-                tokens.push((now, max_tokens));
-                open.push(reply.ticket);
-            }
-        }
-        prop_assert_eq!(server.stats().requests_admitted, requests.len() as u64);
-    }
-
-    #[test]
-    fn no_body_panics(body in prop::collection::vec(any::<u8>(), 0..200), path in "(/v1)?/[a-z/]*") {
-        let mut server = server(|c| c.pretty = true);
-        for path in [path.as_str(), "/v1/chat/completions", "/v1/embeddings"] {
-            let reply = server.handle(Timestamp::ZERO, request(path, &body));
-            server.finished(Timestamp::ZERO + HOUR, reply.ticket, Ending::Sent);
-        }
-    }
 }
 
 /// Prints what one request costs: `cargo test -p brimful-sim --release -- --ignored --nocapture`.

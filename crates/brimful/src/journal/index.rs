@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::value::RawValue;
 
-use super::line::{
-    AnswerShape, DeadLetterShape, MAX_LINE_BYTES, ResponseShape, fingerprint, parse,
-};
-use super::lines::Lines;
+use super::line::{AnswerShape, DeadLetterShape, MAX_LINE_BYTES, ResponseShape, parse};
+use super::scan::each_line;
 use crate::fingerprint::Fingerprint;
 
 /// Read at once. Answers lie nearly in the order of the input, so that the next is often in it.
@@ -44,7 +42,7 @@ pub enum ReadError {
 pub struct Offset(u64);
 
 /// Where the lines for each fingerprint are, in a journal or a file of dead letters: 24 bytes a
-/// line, 54 at most for the moment in which it grows. Built after stale lines have been moved.
+/// line. Built after stale lines have been moved.
 #[derive(Debug, Default)]
 pub struct AnswerIndex {
     /// Sorted by fingerprint, then what has been taken, then by offset.
@@ -58,7 +56,7 @@ struct Entry {
 }
 
 impl AnswerIndex {
-    /// Reads the file at `path` once. There are no lines in a file that does not exist.
+    /// Reads the file at `path` twice. There are no lines in a file that does not exist.
     pub fn build(path: &Path) -> Result<Self, ReadError> {
         let failed = |source| ReadError::Io {
             path: path.to_owned(),
@@ -68,21 +66,18 @@ impl AnswerIndex {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             other => other.map_err(failed)?,
         };
-        let mut entries = Vec::new();
-        let mut lines = Lines::of(&file, MAX_LINE_BYTES);
-        while let Some(line) = lines.next().map_err(failed)? {
-            if let Some(fingerprint) = line.bytes.and_then(fingerprint) {
-                if entries.len() == entries.capacity() {
-                    entries.reserve_exact(entries.len() / 4 + 1024);
-                }
-                entries.push(Entry {
-                    fingerprint,
-                    place: line.start,
-                });
-            }
-        }
+        // Counted first: a list that grows needs room for its old and its new version.
+        let mut count = 0;
+        each_line(&file, |_, _| count += 1).map_err(failed)?;
+        let mut entries = Vec::with_capacity(count);
+        each_line(&file, |fingerprint, line| {
+            entries.push(Entry {
+                fingerprint,
+                place: line.start,
+            });
+        })
+        .map_err(failed)?;
         entries.sort_unstable_by_key(|entry| (entry.fingerprint, entry.place));
-        entries.shrink_to_fit();
         Ok(Self { entries })
     }
 

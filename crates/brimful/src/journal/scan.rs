@@ -5,8 +5,10 @@ use std::io;
 use std::ops::Range;
 
 use super::answered::Answered;
-use super::line::{Kind, LINE_START, fingerprint, is_torn_head};
+use super::line::{Kind, LINE_START, MAX_LINE_BYTES, fingerprint, is_torn_head};
+
 use super::lines::{Line, Lines};
+use crate::fingerprint::Fingerprint;
 
 /// How many beginnings of lines are tried in one damaged line before it is given up. The bodies of
 /// damaged lines may contain any number of them.
@@ -95,7 +97,8 @@ impl Scan {
                     break 'region;
                 };
                 before = &region[..start];
-                // Within the JSON of another line it is part of an answer, not an answer.
+                // Within the JSON of another line it is part of an answer, not an answer. No
+                // single bit makes one of these from a newline.
                 if matches!(before.last(), Some(b':' | b',' | b'[' | b' ')) {
                     continue;
                 }
@@ -112,6 +115,20 @@ impl Scan {
         kept.reverse();
         kept
     }
+}
+
+/// Looks at every line that begins as ours do, of a file that has been healed.
+pub(super) fn each_line(
+    file: &File,
+    mut look: impl FnMut(Fingerprint, Range<u64>),
+) -> io::Result<()> {
+    let mut lines = Lines::of(file, MAX_LINE_BYTES);
+    while let Some(line) = lines.next()? {
+        if let Some(fingerprint) = line.bytes.and_then(fingerprint) {
+            look(fingerprint, line.start..line.end);
+        }
+    }
+    Ok(())
 }
 
 fn without_nuls(bytes: &[u8]) -> &[u8] {

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use super::answered::Answered;
 use super::files::{Access, OpenError, sidecar};
 use super::heal::open_healed;
-use super::line::{Kind, MAX_LINE_BYTES, fingerprint};
+use super::line::{Kind, MAX_LINE_BYTES};
 use super::lines::{FromStart, Lines};
+use super::scan::each_line;
 use crate::fingerprint::Fingerprint;
 
 /// Why stale answers could not be moved. They are still in the journal, perhaps also in the file
@@ -71,16 +72,6 @@ pub(super) fn leftover_lines(file: &File, leftover: &Answered) -> io::Result<Vec
         }
     })?;
     Ok(pieces)
-}
-
-fn each_line(file: &File, mut look: impl FnMut(Fingerprint, Range<u64>)) -> io::Result<()> {
-    let mut lines = Lines::of(file, MAX_LINE_BYTES);
-    while let Some(line) = lines.next()? {
-        if let Some(fingerprint) = line.bytes.and_then(fingerprint) {
-            look(fingerprint, line.start..line.end);
-        }
-    }
-    Ok(())
 }
 
 /// Appends the lines in `pieces` to the file at `stale_path` and says how many lines they are. A

@@ -4,6 +4,7 @@ mod damage;
 mod dead_letters;
 mod finding;
 mod full_disk;
+mod speed;
 mod splitting;
 mod syncing;
 
@@ -46,7 +47,9 @@ impl Place {
 
     /// Opens and closes.
     fn recover(&self) -> Recovered {
-        let (journal, recovered) = self.open();
+        let mut options = self.options();
+        options.spare_bytes = 0;
+        let (journal, recovered) = Journal::open(options).unwrap();
         journal.close().unwrap();
         recovered
     }

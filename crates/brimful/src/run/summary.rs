@@ -55,6 +55,8 @@ pub struct Summary {
     pub limits: Vec<LimitProgress>,
     /// Seconds in which the next request waited for each limit, or for the cooldown.
     pub waited_s: BTreeMap<String, f64>,
+    /// Said when not a limit but `--concurrency` held the run back.
+    pub concurrency_note: Option<String>,
     /// Ids of requests that were given up in flight; their answers may have been billed.
     pub abandoned_ids: Vec<String>,
     /// Ids whose answer or dead letter could not be written.
@@ -181,6 +183,7 @@ impl Summary {
             cost_usd: counts.cost_usd,
             waited_s: waited(report),
             limits: report.limits.clone(),
+            concurrency_note: report.concurrency_note.clone(),
             abandoned_ids: some(&report.abandoned_ids),
             unwritten_ids: some(&report.unwritten_ids),
             problems,

@@ -39,7 +39,7 @@ fn both_shapes(amount: u64) -> [Limit; 2] {
 
 #[test]
 fn stalls_of_5_and_50_ms_lose_nothing_of_the_rate() {
-    for amount in [60, 1_000, 6_000, 100_000] {
+    for amount in [60, 1_000, 1_800, 2_300, 6_000, 100_000] {
         for stall in [5 * MS, 50 * MS] {
             for fresh in both_shapes(amount) {
                 let expected = drive(&mut fresh.clone(), 1, secs(1), MINUTE, on_time);
@@ -62,7 +62,7 @@ fn stalls_of_5_and_50_ms_lose_nothing_of_the_rate() {
 
 #[test]
 fn a_stall_of_5_s_is_made_up_for_by_50_ms_and_the_rest_is_given_up() {
-    for amount in [60, 1_000, 6_000, 100_000] {
+    for amount in [60, 1_000, 1_800, 2_300, 6_000, 100_000] {
         for fresh in both_shapes(amount) {
             let expected = drive(&mut fresh.clone(), 1, secs(1), MINUTE, on_time);
             let wake = stalled(expected[expected.len() / 2], Duration::from_secs(5));
@@ -119,7 +119,7 @@ fn timers_late_by_any_amount_up_to_40_ms_cost_nothing() {
 }
 
 #[test]
-fn a_small_request_before_a_large_one_does_not_widen_what_starts_at_one_moment() {
+fn of_mixed_sizes_only_the_last_reaches_beyond_what_may_start_at_one_moment() {
     // 1,000 tokens a second: 50 may start at one moment, or one request of any size.
     let mut limit = tokens(60_000, MINUTE).bucket();
     assert!(granted(&mut limit, secs(1), 40));
@@ -130,6 +130,7 @@ fn a_small_request_before_a_large_one_does_not_widen_what_starts_at_one_moment()
         }
     }
     assert!(at_once <= 50, "{at_once}");
+    assert!(granted(&mut limit, secs(20), 10));
     assert!(granted(&mut limit, secs(20), 900));
     assert!(!granted(&mut limit, secs(20), 1));
 }
@@ -146,6 +147,10 @@ fn a_429_takes_what_waiting_has_earned() {
     burst.drain(secs(2));
     assert_eq!(burst.earliest(secs(2), 1), Ok(secs(2) + 10 * MS));
     // Debt stays.
+    let mut even = tokens(6_000, MINUTE).bucket();
+    assert!(granted(&mut even, secs(3), 100));
+    even.drain(secs(3));
+    assert_eq!(even.earliest(secs(3), 1), Ok(secs(4)));
     assert!(granted(&mut burst, secs(3), 100));
     burst.settle(secs(3), secs(3), 1, 101);
     burst.drain(secs(3));
