@@ -554,8 +554,12 @@ impl<'a> Driver<'a> {
     }
 
     fn end_cause(&mut self) -> Option<EndCause> {
-        if self.cause.is_some() {
-            return self.cause.take();
+        let left_nothing = self.source_finished && self.unanswered == 0;
+        match self.cause.take() {
+            // Reached while the last answers came: it has stopped nothing.
+            Some(EndCause::SpendingCap | EndCause::Deadline) if left_nothing => return None,
+            Some(cause) => return Some(cause),
+            None => {}
         }
         match self.engine.stopped() {
             None | Some(StopReason::Asked) => None,

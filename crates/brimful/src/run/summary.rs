@@ -217,7 +217,7 @@ fn stopped_by(report: &DriverReport) -> Option<Stop> {
         Some(EndCause::Source(_)) => Some(Stop::Input),
         Some(EndCause::SpendingCap) => Some(Stop::SpendingCap),
         Some(EndCause::Deadline) => Some(Stop::Deadline),
-        None if !report.source_finished => Some(Stop::Asked),
+        None if !report.source_finished || report.unanswered > 0 => Some(Stop::Asked),
         None => None,
     }
 }
