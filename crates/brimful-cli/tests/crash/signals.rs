@@ -144,9 +144,8 @@ fn the_end_of_the_grace_abandons_what_is_in_flight_and_names_it() {
     }
 }
 
-#[test]
-fn a_stop_that_costs_no_request_is_no_stop() {
-    // All that is left of the input is in flight when the signal comes.
+/// A run whose last requests are all in flight. What happens to it then stops nothing.
+fn completes(flags: &[&str], happens: impl FnOnce(&Running)) {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (
         folder.path().join("in.jsonl"),
@@ -154,14 +153,27 @@ fn a_stop_that_costs_no_request_is_no_stop() {
     );
     let count = IN_FLIGHT as usize;
     input::write_batch(&from, count);
-    let run = Run::new(&from, &to).flags(&["--concurrency", "20"]);
+    let run = Run::new(&from, &to)
+        .flags(&["--concurrency", "20"])
+        .flags(flags);
     let mock = Mock::start(&SLOW);
     let running = full(&run, &mock);
-    running.signal(Signal::INT);
+    happens(&running);
     let ended = running.ends_with(0);
     assert!(!ended.stderr.contains("stopped"), "{}", ended.stderr);
     assert_eq!(run.summary()["complete"], true);
     files::check_batch(&to, &all_ids()[..count]);
+}
+
+#[test]
+fn a_signal_that_costs_no_request_is_no_stop() {
+    completes(&[], |running| running.signal(Signal::INT));
+}
+
+#[test]
+fn a_deadline_or_a_cap_that_costs_no_request_is_no_stop() {
+    completes(&["--deadline", "500ms"], |_| {});
+    completes(&["--price", "1,1", "--max-cost", "0.0001"], |_| {});
 }
 
 #[test]
