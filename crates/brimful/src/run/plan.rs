@@ -164,6 +164,9 @@ impl Plan {
     pub(super) fn journal_options(&self, path: &Path, options: &RunOptions) -> JournalOptions {
         let mut journal = JournalOptions::new(path);
         journal.durability = options.durability;
+        if let Shape::Assembled(output, _) = &self.shape {
+            journal.corrupt_path = beside(output, ".corrupt");
+        }
         journal.private = self.shape != Shape::JournalIsOutput;
         journal.fresh = options.fresh;
         journal
