@@ -31,6 +31,16 @@ pub enum PlanError {
     /// The output is not a plain file.
     #[error("`{0}` is not a plain file")]
     NotAFile(String),
+    /// One file would be written over another.
+    #[error("{flag} `{path}` is {what}: choose another name")]
+    Taken {
+        /// Which names it.
+        flag: &'static str,
+        /// The name.
+        path: String,
+        /// What it is already.
+        what: &'static str,
+    },
     /// A flag that has no meaning here.
     #[error("{0}")]
     Flag(String),
@@ -102,6 +112,7 @@ impl Plan {
             (Shape::Assembled(..), None, Some(path)) => Some(beside(path, ".journal.jsonl")),
             _ => None,
         };
+        check_names(options, journal.as_deref())?;
         if let (Shape::Assembled(path, _), Some(journal)) = (&shape, &journal)
             && is_something(path)
             && !journal.exists()
@@ -278,6 +289,49 @@ fn check_flags(options: &RunOptions, shape: &Shape) -> Result<(), PlanError> {
         return refuse("--response-path and --output-prefix are for rows, not for Batch output");
     }
     Ok(())
+}
+
+/// Neither the trace nor the journal may be what is read or written otherwise.
+fn check_names(options: &RunOptions, journal: Option<&Path>) -> Result<(), PlanError> {
+    let output = match &options.target {
+        Target::File(path) => Some(path.as_path()),
+        Target::Stdout => None,
+    };
+    let input = match &options.source.input {
+        Input::Path(path) => Some(path.as_path()),
+        _ => None,
+    };
+    let anchor = output.or(journal);
+    let beside = |suffix| anchor.map(|anchor| beside(anchor, suffix));
+    let (errors, summary) = (beside(".errors.jsonl"), beside(".summary.json"));
+    let (stale, corrupt) = (beside(".stale.jsonl"), beside(".corrupt"));
+    let taken = [
+        (input, "the input"),
+        (output, "the output"),
+        (errors.as_deref(), "the file of dead letters"),
+        (summary.as_deref(), "the summary"),
+        (stale.as_deref(), "the file of stale answers"),
+        (corrupt.as_deref(), "the file of damaged lines"),
+        (journal, "the journal"),
+    ];
+    let check = |flag, path: Option<&Path>, taken: &[(Option<&Path>, &'static str)]| {
+        let Some(path) = path else { return Ok(()) };
+        let is = |other: Option<&Path>| other.is_some_and(|o| o == path || same_file(o, path));
+        match taken.iter().find(|(other, _)| is(*other)) {
+            None => Ok(()),
+            Some((_, what)) => Err(PlanError::Taken {
+                flag,
+                path: shown(path),
+                what,
+            }),
+        }
+    };
+    check("--trace", options.trace.as_deref(), &taken)?;
+    check(
+        "--journal",
+        options.journal.as_deref(),
+        &taken[..taken.len() - 1],
+    )
 }
 
 fn check_output(path: &Path, options: &RunOptions) -> Result<(), PlanError> {
