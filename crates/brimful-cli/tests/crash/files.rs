@@ -72,7 +72,10 @@ pub(crate) fn check_csv<S: AsRef<str>>(path: &Path, topics: &[S]) {
         let line = lines.next().unwrap();
         let tag = answer_tag(&prompt(topic));
         let start = format!("\"kept, with a comma\",{topic},{tag}");
-        assert!(line.starts_with(&start), "{line} does not begin with {start}");
+        assert!(
+            line.starts_with(&start),
+            "{line} does not begin with {start}"
+        );
         assert!(line.ends_with(','), "an error in {line}");
     }
     assert_eq!(lines.next(), None, "more rows than the input has");

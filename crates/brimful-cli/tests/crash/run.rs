@@ -57,7 +57,12 @@ impl Run {
         ));
         let mut command = Command::new(env!("CARGO_BIN_EXE_brimful"));
         // The tests' own environment must not lead anywhere else.
-        for name in ["OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy"] {
+        for name in [
+            "OPENAI_API_KEY",
+            "OPENAI_BASE_URL",
+            "HTTP_PROXY",
+            "http_proxy",
+        ] {
             command.env_remove(name);
         }
         let child = command

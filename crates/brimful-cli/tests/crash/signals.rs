@@ -125,7 +125,9 @@ fn a_second_ctrl_c_abandons_what_is_in_flight_and_names_it() {
     running.signal(Signal::INT);
     let stopped = running.ends_with(130);
     check_abandoned(&run, &mock, &stopped);
-    println!("second Ctrl-C: exit 130; {IN_FLIGHT} abandoned and named, none sent twice when resumed");
+    println!(
+        "second Ctrl-C: exit 130; {IN_FLIGHT} abandoned and named, none sent twice when resumed"
+    );
 }
 
 #[test]
