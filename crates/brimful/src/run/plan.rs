@@ -79,7 +79,8 @@ impl Plan {
         if let Some(path) = &path {
             check_output(path, options)?;
         }
-        // What is not a plain file cannot be read twice, and a file is made from its rows at the end.
+        // What is not a plain file cannot be read twice, and the output is made from its rows at
+        // the end.
         let spool = path.as_ref().map(|path| beside(path, ".input"));
         options.source.spool.clone_from(&spool);
         options.source.keep_columns = path.is_none();
