@@ -137,9 +137,13 @@ fn a_request_is_given_up_when_its_next_attempt_would_be_too_old() {
 fn waiting_to_start_does_not_make_a_request_older() {
     let mut config = rpm(1);
     config.retry.max_request_time = 10 * SECOND;
-    let mut rig = Rig::new(config, |_, _| (MS, AttemptResult::Answered(None)));
+    let mut rig = Rig::new(config, |_, attempt: AttemptId| match attempt.number {
+        1 => (MS, failed(Class::Invalid)),
+        _ => (MS, AttemptResult::Answered(None)),
+    });
     submit_all(&mut rig, 5);
     rig.run();
+    // The last one's first attempt started after minutes, and failed at the age of 1 ms.
     assert_eq!(rig.outcome(4), Some(&Outcome::Answered));
 }
 
@@ -173,6 +177,22 @@ fn the_retry_budget_bounds_retries_in_a_storm_and_drops_none() {
         assert_eq!(rig.outcome(request), Some(&Outcome::Answered));
     }
     assert!(retries > 3_000, "{retries}");
+}
+
+#[test]
+fn a_failure_rate_within_the_retry_budget_delays_nothing() {
+    let mut rig = Rig::new(rpm(60_000), |_, attempt: AttemptId| {
+        let fails = attempt.number == 1 && attempt.request.0.is_multiple_of(6);
+        match fails {
+            true => (MS, failed(Class::Invalid)),
+            false => (MS, AttemptResult::Answered(None)),
+        }
+    });
+    submit_all(&mut rig, 3_000);
+    rig.run();
+    // 3,500 attempts at 991 a second.
+    let took = rig.now.since(Timestamp::from_secs(1));
+    assert!(took < 3_600 * MS, "{took:?}");
 }
 
 #[test]
