@@ -54,8 +54,8 @@ impl Drop for Lock {
     }
 }
 
-/// Locks the file that was found at `path`. `None`: it is there no longer. The last owner removes the
-/// file while it still holds the lock; whoever had opened it just before then locks a file that
+/// Locks the file that was found at `path`. `None`: it is there no longer. The last owner removes
+/// the file while it still holds the lock; whoever had opened it just before then locks a file that
 /// nobody else will find.
 fn lock_found(file: File, path: &Path) -> Result<Option<File>, TryLockError> {
     file.try_lock()?;

@@ -150,6 +150,14 @@ impl Plan {
         letters
     }
 
+    fn beside_output(&self, suffix: &str) -> Option<PathBuf> {
+        match &self.shape {
+            Shape::JournalIsOutput => self.journal.as_deref().map(|path| beside(path, suffix)),
+            Shape::Assembled(path, _) => Some(beside(path, suffix)),
+            Shape::StreamedAnswers | Shape::StreamedRows => None,
+        }
+    }
+
     /// Where answers go whose request is no longer in the input.
     pub(super) fn stale(&self) -> Option<PathBuf> {
         match &self.shape {
@@ -167,6 +175,9 @@ impl Plan {
         journal.durability = options.durability;
         journal.private = self.shape != Shape::JournalIsOutput;
         journal.fresh = options.fresh;
+        if let Some(corrupt) = self.beside_output(".corrupt") {
+            journal.corrupt_path = corrupt;
+        }
         journal
     }
 
