@@ -204,8 +204,8 @@ pub(crate) struct LimitArgs {
     /// the rate; token-bucket uses all of it
     #[arg(long, value_enum, default_value = "paced")]
     pub(crate) limit_shape: LimitShape,
-    /// Capacity of the server's buckets: requests, or a time (1s: one second of every rate). Without
-    /// it nothing is sent in bursts. Needs --limit-shape token-bucket
+    /// Capacity of the server's buckets: requests, or a time (1s: one second of every rate).
+    /// Without it nothing is sent in bursts. Needs --limit-shape token-bucket
     #[arg(long, value_name = "N|TIME", value_parser = units::burst)]
     pub(crate) burst: Option<Burst>,
     /// Variation of the delay to the server that must not lead over a limit. Default: 0.5 % of each

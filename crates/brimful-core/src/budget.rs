@@ -212,6 +212,13 @@ impl Budget {
         }
     }
 
+    /// Sending goes on after a pause of the whole upstream: no burst at its end.
+    pub fn resume(&mut self, now: Timestamp) {
+        for limit in &mut self.limits {
+            limit.resume(now);
+        }
+    }
+
     /// What was ever reserved, settled and refunded.
     #[must_use]
     pub const fn balance(&self) -> &Balance {

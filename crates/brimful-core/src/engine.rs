@@ -6,6 +6,7 @@
 //! Calling too early is harmless.
 
 mod cooldown;
+mod reach;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,6 +22,7 @@ use crate::time::Timestamp;
 use crate::timer::{Timer, TimerTable};
 
 use cooldown::Cooldown;
+use reach::Reach;
 
 /// A request as its driver numbers it. Numbers are kept small by reusing those of finished
 /// requests: the engine keeps an array over them.
@@ -127,6 +129,8 @@ pub enum StopReason {
     Upstream(Class),
     /// The upstream answered nothing but 429 for too long.
     OnlyThrottled,
+    /// No connection could be made for too long.
+    Unreachable,
 }
 
 /// What the engine wants done.
@@ -196,6 +200,7 @@ pub struct Engine {
     in_flight: usize,
     binding: Option<usize>,
     cooldown: Cooldown,
+    reach: Reach,
     stopped: Option<StopReason>,
     rng: fastrand::Rng,
 }
@@ -216,6 +221,7 @@ impl Engine {
             in_flight: 0,
             binding: None,
             cooldown: Cooldown::default(),
+            reach: Reach::default(),
             stopped: None,
             rng: fastrand::Rng::with_seed(config.seed),
         })
@@ -329,6 +335,8 @@ impl Engine {
                 };
                 self.budget.settle(now, reservation, actual);
                 self.cooldown.answered();
+                self.reach.reached(now);
+                self.retry_budget.answered();
                 self.finish(request, Outcome::Answered);
             }
             AttemptResult::Aborted => {
@@ -337,10 +345,11 @@ impl Engine {
             }
             AttemptResult::NotSent(failure) => {
                 self.budget.refund(now, reservation);
-                self.failed(now, request, failure);
+                self.not_sent(now, request, failure);
             }
             AttemptResult::Failed(failure) => {
                 self.budget.settle(now, reservation, None);
+                self.reach.reached(now);
                 if failure.class != Class::Throttled {
                     self.cooldown.interrupted();
                 }
@@ -382,6 +391,47 @@ impl Engine {
                 wait
             }
         };
+        self.event(Event::Retried {
+            request,
+            class,
+            wait,
+        });
+    }
+
+    /// The request never left. That is not its fault: it uses up no attempts.
+    fn not_sent(&mut self, now: Timestamp, request: RequestId, failure: Failure) {
+        let entry = self.entries[request.0 as usize]
+            .as_ref()
+            .expect("looked up by the caller");
+        let (cancelled, started) = (entry.cancelled, entry.started);
+        let age = now.since(entry.first_attempt);
+        let pause = self.reach.not_sent(now, started, &self.retry);
+        if let Some(pause) = pause
+            && self.cooldown.pause(now + pause)
+        {
+            let until = now + pause;
+            self.event(Event::CooldownStarted { until });
+        }
+        if self.reach.is_lost(now, &self.retry) {
+            self.stop(StopReason::Unreachable);
+        }
+        let verdict = retry::decide(&self.retry, &failure, 1, age, &mut self.rng);
+        let class = failure.class;
+        let wait = match verdict {
+            _ if cancelled || self.stopped.is_some() => {
+                return self.finish(request, Outcome::Abandoned);
+            }
+            Verdict::After(wait) if pause.is_none() => wait,
+            Verdict::After(_) | Verdict::WithTheModel => Duration::ZERO,
+            Verdict::Dead | Verdict::StopRun => {
+                return self.finish(request, Outcome::Dead(failure));
+            }
+        };
+        if wait.is_zero() {
+            self.queue.push_due(request);
+        } else {
+            self.queue.push_later(request, now + wait);
+        }
         self.event(Event::Retried {
             request,
             class,
@@ -454,6 +504,9 @@ impl Engine {
             }
             return;
         }
+        if self.cooldown.ends() {
+            self.budget.resume(now);
+        }
         while let Some(request) = self.queue.head() {
             let entry = self.entries[request.0 as usize]
                 .as_mut()
@@ -466,7 +519,6 @@ impl Engine {
                     entry.reservation = Some(reservation);
                     if entry.attempts == 1 {
                         entry.first_attempt = now;
-                        self.retry_budget.first_attempt();
                     }
                     self.in_flight += 1;
                     let attempt = AttemptId {

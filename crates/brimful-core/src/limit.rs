@@ -307,6 +307,16 @@ impl Limit {
         }
     }
 
+    /// Sending goes on after a pause: what even sending has saved up is forgotten, so that one
+    /// request goes first and the rest at pace. The mirror of a bucket went on filling.
+    pub(crate) fn resume(&mut self, now: Timestamp) {
+        match &mut self.state {
+            State::Paced(limit) => limit.drain(now),
+            State::TokenBucket(limit) => limit.resume(now),
+            State::Concurrency(_) => {}
+        }
+    }
+
     /// The server said that nothing is left: forget saved-up burst.
     pub(crate) fn drain(&mut self, now: Timestamp) {
         match &mut self.state {

@@ -20,6 +20,10 @@ pub struct RetryPolicy {
     /// How long an upstream may answer nothing but 429, beyond its own Retry-After, before the run
     /// is stopped. Default 15 min.
     pub max_throttled_time: Duration,
+    /// How long no connection may be possible before the run is stopped. Default 15 min.
+    pub max_unreachable_time: Duration,
+    /// The same when there never was a connection: the address is probably wrong. Default 30 s.
+    pub max_unreachable_time_at_start: Duration,
 }
 
 impl RetryPolicy {
@@ -32,6 +36,8 @@ impl RetryPolicy {
             max_attempts: 6,
             max_request_time: Duration::from_secs(24 * 3600),
             max_throttled_time: Duration::from_secs(15 * 60),
+            max_unreachable_time: Duration::from_secs(15 * 60),
+            max_unreachable_time_at_start: Duration::from_secs(30),
         }
     }
 
@@ -102,9 +108,14 @@ pub(crate) fn decide(
     }
 }
 
-/// Bounds how many attempts of a run may be retries, so that a struggling upstream is not hit with
-/// several times the load: 20 % of first attempts, and 10 a second at any time (the shape of
-/// Finagle's retry budget). What exceeds it waits; nothing is dropped.
+/// Bounds how many attempts of a run may be retries, so that an upstream that fails most requests
+/// is left in peace: one for each answer, and 10 a second at any time, with 100 saved up at most.
+/// What exceeds it waits; nothing is dropped.
+///
+/// The form is that of Finagle's retry budget, which earns 20 % of requests. There, retries come on
+/// top of the load; here each one takes its place within the limits, so that the load never grows,
+/// and the budget has only to tell a struggling upstream (fewer answers than failures) from one
+/// with faults.
 #[derive(Clone, Debug)]
 pub(crate) struct RetryBudget {
     /// Retries that may happen now, in thousandths. May be below zero: retries already promised.
@@ -114,7 +125,7 @@ pub(crate) struct RetryBudget {
 
 impl RetryBudget {
     const RETRY: i64 = 1000;
-    const PER_FIRST_ATTEMPT: i64 = 200;
+    const PER_ANSWER: i64 = 1000;
     /// A thousandth of a retry each: 10 retries a second.
     const EARN_MICROS: u64 = 100;
     const CAP: i64 = 100 * Self::RETRY;
@@ -126,8 +137,8 @@ impl RetryBudget {
         }
     }
 
-    pub(crate) fn first_attempt(&mut self) {
-        self.level = (self.level + Self::PER_FIRST_ATTEMPT).min(Self::CAP);
+    pub(crate) fn answered(&mut self) {
+        self.level = (self.level + Self::PER_ANSWER).min(Self::CAP);
     }
 
     /// Books one retry and says how long it has to wait beyond its own backoff.
@@ -234,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_retry_budget_delays_retries_beyond_a_fifth_of_the_load() {
+    fn the_retry_budget_delays_retries_that_no_answer_has_earned() {
         let mut budget = RetryBudget::new();
         let now = Timestamp::from_secs(1);
         for _ in 0..100 {
@@ -242,8 +253,8 @@ mod tests {
         }
         assert_eq!(budget.take(now), Duration::from_millis(100));
         assert_eq!(budget.take(now), Duration::from_millis(200));
-        for _ in 0..10 {
-            budget.first_attempt();
+        for _ in 0..2 {
+            budget.answered();
         }
         assert_eq!(budget.take(now), Duration::from_millis(100));
     }

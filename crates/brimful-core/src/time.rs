@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
-/// An instant in nanoseconds since an origin that the driver chooses (usually the start of the run).
+/// An instant in nanoseconds since an origin that the driver chooses, usually the start of the
+/// run.
 ///
 /// It only has to be monotonic. Arithmetic saturates: the end of time is [`Timestamp::NEVER`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -47,7 +47,8 @@ pub struct ServerConfig {
     /// Output tokens of an answer, before the request's own maximum cuts it; the median when
     /// `output_tokens_sigma` is set. At least 1, at most 200,000. Default: 16.
     pub output_tokens_median: f64,
-    /// Spread of the log-normal answer length (σ of its logarithm, no unit); 0 is fixed. Default: 0.
+    /// Spread of the log-normal answer length (σ of its logarithm, no unit); 0 is fixed.
+    /// Default: 0.
     pub output_tokens_sigma: f64,
 
     /// Share (0 to 1) of admitted requests answered with 500. Default: 0. All `*_share`s together

@@ -23,7 +23,9 @@
 //!     authorization: None,
 //! };
 //! let reply = server.handle(Timestamp::ZERO, request);
-//! let Action::Respond { status, body, .. } = reply.action else { panic!("no fault is configured") };
+//! let Action::Respond { status, body, .. } = reply.action else {
+//!     panic!("no fault is configured")
+//! };
 //! assert_eq!(status, 200);
 //! assert!(String::from_utf8_lossy(&body).contains(&answer_tag("hello")));
 //! server.finished(Timestamp::from_millis(1), reply.ticket, Ending::Sent);

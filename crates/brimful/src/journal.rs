@@ -137,8 +137,8 @@ pub struct Answer<'a> {
     pub status_code: u16,
     /// The provider's name for the request.
     pub request_id: Option<&'a str>,
-    /// Valid JSON, already parsed by the caller; line breaks between its tokens become spaces. Bytes
-    /// that are not JSON would be taken for damage by the next run.
+    /// Valid JSON, already parsed by the caller; line breaks between its tokens become spaces.
+    /// Bytes that are not JSON would be taken for damage by the next run.
     pub body: &'a [u8],
 }
 

@@ -264,8 +264,9 @@ impl Outputs {
         }
     }
 
-    /// Makes everything durable. `input_seen`: every row was read. Returns what went wrong.
-    pub(crate) fn close(self, input_seen: bool) -> Vec<String> {
+    /// Ends everything but the journal. `input_seen`: every row was read. Returns the journal,
+    /// which keeps the lock, and what went wrong.
+    pub(crate) fn finish(self, input_seen: bool) -> (Option<Journal>, Vec<String>) {
         let mut problems = Vec::new();
         let mut note = |what: Result<(), String>| problems.extend(what.err());
         if let Some(stream) = self.stream {
@@ -285,10 +286,7 @@ impl Outputs {
                     .map_err(|error| format!("cannot write the trace: {error}")),
             );
         }
-        if let Some(journal) = self.journal {
-            note(journal.close().map_err(|error| told(&error)));
-        }
-        problems
+        (self.journal, problems)
     }
 
     fn attempt(&mut self, request: &Request, record: &AttemptRecord) -> Result<(), WriteError> {
@@ -317,7 +315,7 @@ impl Outputs {
     }
 }
 
-fn told(error: &CloseError) -> String {
+pub(crate) fn told(error: &CloseError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::driver::{Control, Driver, DriverOptions, DriverReport};
 use crate::journal::{self, DeadLetters, Durability, Journal};
 use crate::output;
-use crate::outputs::{AttemptLog, Outputs};
+use crate::outputs::{AttemptLog, Outputs, told};
 use crate::progress::Progress;
 use crate::redact::Redactor;
 use crate::report::Price;
@@ -314,8 +314,13 @@ impl Run {
                 0
             });
         }
-        problems.extend(outputs.close(input_seen));
+        let (journal, more) = outputs.finish(input_seen);
+        problems.extend(more);
+        // Under the journal's lock: another run must not see half of it.
         let assembled = plan.assemble(options);
+        if let Some(Err(error)) = journal.map(Journal::close) {
+            problems.push(told(&error));
+        }
         let summary = Summary::new(options, &plan, report, totals, clock, stale, problems);
         let written = plan.write_summary(&summary);
         assembled?;

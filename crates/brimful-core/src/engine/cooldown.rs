@@ -53,6 +53,20 @@ impl Cooldown {
         moved.then_some(until)
     }
 
+    /// Whether a pause is over, told once.
+    pub(super) fn ends(&mut self) -> bool {
+        let paused = self.until > Timestamp::ZERO;
+        self.until = Timestamp::ZERO;
+        paused
+    }
+
+    /// Pauses until then, for another reason than a 429. Whether the end moved.
+    pub(super) fn pause(&mut self, until: Timestamp) -> bool {
+        let moved = until > self.until;
+        self.until = self.until.max(until);
+        moved
+    }
+
     /// How long nothing but 429 came, beyond what the provider asked to wait.
     pub(super) fn only_throttled(&self) -> Duration {
         self.only_throttled.unwrap_or_default()

@@ -138,6 +138,21 @@ fn a_paced_limit_by_the_day_is_counted_and_not_spaced() {
 }
 
 #[test]
+fn a_slot_counts_until_the_whole_window_has_left_it() {
+    // A 512th of a day is 168.75 s.
+    let slot = |number: u64, offset: i64| {
+        let nanos = number * 168_750_000_000;
+        Timestamp::from_nanos(nanos.checked_add_signed(offset).unwrap())
+    };
+    let mut limit = Limit::new(requests(2, DAY).0.jitter(Duration::ZERO)).unwrap();
+    assert!(granted(&mut limit, slot(1, -1), 1));
+    assert!(granted(&mut limit, slot(512, 0), 1));
+    assert_eq!(limit.earliest(slot(512, 0), 1), Ok(slot(513, 0)));
+    assert!(!granted(&mut limit, slot(513, -1), 1));
+    assert!(granted(&mut limit, slot(513, 0), 1));
+}
+
+#[test]
 fn paced_never_exceeds_the_amount_in_a_window_plus_jitter_even_for_mixed_sizes() {
     let mut limit = tokens(1_000, Duration::from_secs(10)).paced();
     let mut log = Vec::new();

@@ -100,6 +100,12 @@ impl TokenBucket {
         }
     }
 
+    pub(super) fn resume(&mut self, now: Timestamp) {
+        if let State::Even(pace) = &mut self.state {
+            pace.drain(now);
+        }
+    }
+
     pub(super) fn drain(&mut self, now: Timestamp) {
         match &mut self.state {
             State::Even(pace) => pace.drain(now),

@@ -173,7 +173,8 @@ pub struct DeadLetterReader {
 }
 
 impl DeadLetterReader {
-    /// Opens the file of dead letters at `path`. It may be appended to meanwhile, but not rewritten.
+    /// Opens the file of dead letters at `path`. It may be appended to meanwhile, but not
+    /// rewritten.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         Ok(Self {
             lines: LineAt::open(path)?,

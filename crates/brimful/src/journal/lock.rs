@@ -25,8 +25,9 @@ impl Lock {
         for _ in 0..MAX_TRIES {
             let file = open_file(&path, Access::Create { private: false })
                 .map_err(|error| OpenError::at(&path, "lock", error))?;
-            match file.try_lock() {
-                Ok(()) => {}
+            match lock_found(file, &path) {
+                Ok(Some(file)) => return Ok(Self { path, _file: file }),
+                Ok(None) => {}
                 Err(TryLockError::WouldBlock) => break,
                 Err(TryLockError::Error(error)) if has_no_locks(&error) => {
                     let path = output.to_owned();
@@ -38,11 +39,6 @@ impl Lock {
                 Err(TryLockError::Error(error)) => {
                     return Err(OpenError::at(&path, "lock", error));
                 }
-            }
-            // The last owner removes the file while it still holds the lock. Whoever had opened it
-            // just before then locks a file that nobody else will find.
-            if is_still_at(&file, &path) {
-                return Ok(Self { path, _file: file });
             }
         }
         Err(OpenError::Locked {
@@ -56,6 +52,14 @@ impl Drop for Lock {
         // What cannot be removed is unlocked all the same.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// Locks the file that was found at `path`. `None`: it is there no longer. The last owner removes
+/// the file while it still holds the lock; whoever had opened it just before then locks a file that
+/// nobody else will find.
+fn lock_found(file: File, path: &Path) -> Result<Option<File>, TryLockError> {
+    file.try_lock()?;
+    Ok(is_still_at(&file, path).then_some(file))
 }
 
 fn is_still_at(file: &File, path: &Path) -> bool {
@@ -100,11 +104,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("out.jsonl");
         let path = sidecar(&output, ".lock");
-        let stale = File::create(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        assert!(!is_still_at(&stale, &path));
-        let _held = Lock::acquire(&output).unwrap();
-        assert!(!is_still_at(&stale, &path));
+        let open = || File::open(&path).unwrap();
+        let first = Lock::acquire(&output).unwrap();
+        let (early, late) = (open(), open());
+        assert!(matches!(
+            lock_found(open(), &path),
+            Err(TryLockError::WouldBlock)
+        ));
+        drop(first);
+        assert!(lock_found(early, &path).unwrap().is_none());
+        let second = Lock::acquire(&output).unwrap();
+        assert!(lock_found(late, &path).unwrap().is_none());
+        drop(second);
+        File::create(&path).unwrap();
+        assert!(lock_found(open(), &path).unwrap().is_some());
     }
 
     #[test]

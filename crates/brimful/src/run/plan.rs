@@ -89,7 +89,8 @@ impl Plan {
         if let Some(path) = &path {
             check_output(path, options)?;
         }
-        // What is not a plain file cannot be read twice, and a file is made from its rows at the end.
+        // What is not a plain file cannot be read twice, and the output is made from its rows at
+        // the end.
         let spool = path.as_ref().map(|path| beside(path, ".input"));
         options.source.spool.clone_from(&spool);
         options.source.keep_columns = path.is_none();
@@ -160,6 +161,14 @@ impl Plan {
         letters
     }
 
+    fn beside_output(&self, suffix: &str) -> Option<PathBuf> {
+        match &self.shape {
+            Shape::JournalIsOutput => self.journal.as_deref().map(|path| beside(path, suffix)),
+            Shape::Assembled(path, _) => Some(beside(path, suffix)),
+            Shape::StreamedAnswers | Shape::StreamedRows => None,
+        }
+    }
+
     /// Where answers go whose request is no longer in the input.
     pub(super) fn stale(&self) -> Option<PathBuf> {
         match &self.shape {
@@ -180,6 +189,9 @@ impl Plan {
         }
         journal.private = self.shape != Shape::JournalIsOutput;
         journal.fresh = options.fresh;
+        if let Some(corrupt) = self.beside_output(".corrupt") {
+            journal.corrupt_path = corrupt;
+        }
         journal
     }
 

@@ -134,16 +134,7 @@ impl Summary {
         let wall_s = wall.as_secs_f64().max(0.001);
         let counts = report.tally.counts();
         let [wait, service, total] = report.tally.times();
-        let dead_before = totals.skipped() - totals.answered_before();
-        let requests = RequestSums {
-            read: counts.rows_read + totals.skipped(),
-            answered: counts.answered,
-            answered_before: totals.answered_before(),
-            dead: counts.dead + dead_before,
-            bad_rows: counts.bad_rows,
-            unanswered: report.unanswered,
-            stale,
-        };
+        let requests = sums(report, totals, stale);
         let stopped_by = stopped_by(report);
         let complete = stopped_by.is_none() && report.unanswered == 0 && problems.is_empty();
         let shown = |path: &std::path::Path| path.display().to_string();
@@ -210,6 +201,20 @@ impl Summary {
     }
 }
 
+fn sums(report: &DriverReport, totals: &Totals, stale: u64) -> RequestSums {
+    let counts = report.tally.counts();
+    let dead_before = totals.skipped() - totals.answered_before();
+    RequestSums {
+        read: counts.rows_read + totals.skipped(),
+        answered: counts.answered,
+        answered_before: totals.answered_before(),
+        dead: counts.dead + dead_before,
+        bad_rows: counts.bad_rows,
+        unanswered: report.unanswered,
+        stale,
+    }
+}
+
 fn stopped_by(report: &DriverReport) -> Option<Stop> {
     match &report.cause {
         Some(EndCause::Upstream { .. }) => Some(Stop::Upstream),
@@ -238,7 +243,10 @@ fn message(report: &DriverReport) -> Option<String> {
                 "the provider has answered nothing but 429 for 15 minutes beyond what it asked to \
                  wait: {message}; lower the limits or try later"
             ),
-            _ => format!("the provider cannot be reached: {message}"),
+            _ => format!(
+                "the provider cannot be reached: {message}; check the address and the network, then \
+                 run the same command again"
+            ),
         },
         EndCause::Output(error) => {
             format!("{error}; make room, then run the same command again")

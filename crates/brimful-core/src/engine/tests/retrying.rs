@@ -1,5 +1,8 @@
 //! What is tried again, when, and how often.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::*;
 
 #[test]
@@ -137,33 +140,40 @@ fn a_request_is_given_up_when_its_next_attempt_would_be_too_old() {
 fn waiting_to_start_does_not_make_a_request_older() {
     let mut config = rpm(1);
     config.retry.max_request_time = 10 * SECOND;
-    let mut rig = Rig::new(config, |_, _| (MS, AttemptResult::Answered(None)));
+    let mut rig = Rig::new(config, |_, attempt: AttemptId| match attempt.number {
+        1 => (MS, failed(Class::Invalid)),
+        _ => (MS, AttemptResult::Answered(None)),
+    });
     submit_all(&mut rig, 5);
     rig.run();
+    // The last one's first attempt started after minutes, and failed at the age of 1 ms.
     assert_eq!(rig.outcome(4), Some(&Outcome::Answered));
 }
 
 #[test]
 fn the_retry_budget_bounds_retries_in_a_storm_and_drops_none() {
-    // Every second attempt fails, whichever it is.
+    // Four of five attempts fail, whichever they are.
+    let answers = Rc::new(RefCell::new(Vec::new()));
+    let drawn = Rc::clone(&answers);
     let mut rng = fastrand::Rng::with_seed(5);
     let mut config = rpm(60_000);
-    config.retry.max_attempts = 100;
-    let mut rig = Rig::new(config, move |_, _| match rng.bool() {
-        true => (20 * MS, failed(Class::Overloaded)),
-        false => (20 * MS, AttemptResult::Answered(None)),
+    config.retry.max_attempts = 1_000;
+    let mut rig = Rig::new(config, move |_, _| {
+        let answers = rng.u8(..5) == 0;
+        drawn.borrow_mut().push(answers);
+        match answers {
+            false => (20 * MS, failed(Class::Overloaded)),
+            true => (20 * MS, AttemptResult::Answered(None)),
+        }
     });
-    let count = 4_000;
+    let count = 1_000;
     submit_all(&mut rig, count);
     rig.run();
-    let (mut fresh, mut retries) = (0_u64, 0_u64);
-    for (at, attempt) in rig.starts() {
-        if attempt.number == 1 {
-            fresh += 1;
-        } else {
-            retries += 1;
-        }
-        let allowed = 100 + fresh / 5 + at.since(Timestamp::from_secs(1)).as_millis() as u64 / 100;
+    let (mut answered, mut retries) = (0_u64, 0_u64);
+    for ((at, attempt), answers) in rig.starts().iter().zip(answers.borrow().iter()) {
+        retries += u64::from(attempt.number > 1);
+        answered += u64::from(*answers);
+        let allowed = 100 + answered + at.since(Timestamp::from_secs(1)).as_millis() as u64 / 100;
         assert!(
             retries <= allowed + 1,
             "{retries} retries of {allowed} at {at:?}"
@@ -173,6 +183,22 @@ fn the_retry_budget_bounds_retries_in_a_storm_and_drops_none() {
         assert_eq!(rig.outcome(request), Some(&Outcome::Answered));
     }
     assert!(retries > 3_000, "{retries}");
+}
+
+#[test]
+fn a_failure_rate_within_the_retry_budget_delays_nothing() {
+    let mut rig = Rig::new(rpm(60_000), |_, attempt: AttemptId| {
+        let fails = attempt.number == 1 && attempt.request.0.is_multiple_of(6);
+        match fails {
+            true => (MS, failed(Class::Invalid)),
+            false => (MS, AttemptResult::Answered(None)),
+        }
+    });
+    submit_all(&mut rig, 3_000);
+    rig.run();
+    // 3,500 attempts at 991 a second.
+    let took = rig.now.since(Timestamp::from_secs(1));
+    assert!(took < 3_600 * MS, "{took:?}");
 }
 
 #[test]
@@ -192,4 +218,57 @@ fn a_storm_that_is_over_does_not_slow_the_retries_of_an_hour_later() {
     rig.submit(5_000, Charge::request());
     rig.run();
     assert_eq!(rig.now, before);
+}
+
+#[test]
+fn an_upstream_that_is_away_pauses_everything_and_costs_no_attempts() {
+    // It comes back after a minute: far more tries than a request has attempts.
+    let back = Timestamp::from_secs(60);
+    let mut config = rpm(60_000);
+    config.retry.max_attempts = 2;
+    let mut rig = Rig::new(config, move |now, attempt: AttemptId| {
+        match attempt.request.0 > 0 && now < back {
+            true => (MS, AttemptResult::NotSent(Failure::new(Class::Transient))),
+            false => (MS, AttemptResult::Answered(None)),
+        }
+    });
+    submit_all(&mut rig, 50);
+    rig.run();
+    for request in 0..50 {
+        assert_eq!(rig.outcome(request), Some(&Outcome::Answered));
+    }
+    let tries_while_away = rig.starts().iter().filter(|(at, _)| *at < back).count();
+    assert!(tries_while_away < 30, "{tries_while_away}");
+}
+
+#[test]
+fn an_upstream_that_was_never_there_stops_the_run_after_half_a_minute() {
+    let not_sent = || AttemptResult::NotSent(Failure::new(Class::Transient));
+    let mut rig = Rig::new(rpm(60_000), move |_, _| (MS, not_sent()));
+    submit_all(&mut rig, 3);
+    rig.run();
+    assert_eq!(rig.engine.stopped(), Some(&StopReason::Unreachable));
+    let took = rig.now.since(Timestamp::from_secs(1));
+    assert!(took >= 30_000 * MS && took < 65_000 * MS, "{took:?}");
+    for request in 0..3 {
+        assert_eq!(rig.outcome(request), Some(&Outcome::Abandoned));
+    }
+}
+
+#[test]
+fn one_connection_that_cannot_be_made_while_others_get_through_pauses_nobody() {
+    let mut rig = Rig::new(rpm(60_000), |_, attempt: AttemptId| {
+        match (attempt.request.0, attempt.number) {
+            (5, 1) => (
+                100 * MS,
+                AttemptResult::NotSent(Failure::new(Class::Transient)),
+            ),
+            _ => (MS, AttemptResult::Answered(None)),
+        }
+    });
+    submit_all(&mut rig, 500);
+    rig.run_until(Timestamp::from_secs(1) + 600 * MS);
+    assert_eq!(rig.outcome(499), Some(&Outcome::Answered));
+    rig.run();
+    assert_eq!(rig.outcome(5), Some(&Outcome::Answered));
 }

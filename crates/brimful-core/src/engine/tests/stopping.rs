@@ -66,7 +66,15 @@ fn a_stop_abandons_what_waits_and_awaits_what_is_in_flight() {
     submit_all(&mut rig, 5);
     rig.input(Input::Stop);
     assert_eq!(rig.engine.status(rig.now).in_flight, 2);
-    assert_eq!(rig.outcome(4), Some(&Outcome::Abandoned));
+    let abandoned: Vec<u32> = rig
+        .trace
+        .iter()
+        .filter_map(|(_, output)| match output {
+            Output::Finish { request, .. } => Some(request.0),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(abandoned, [2, 3, 4], "in their order");
     rig.submit(7, Charge::request());
     assert_eq!(rig.outcome(7), Some(&Outcome::Abandoned));
     rig.run();

@@ -112,6 +112,40 @@ fn retry_after_zero_says_nothing_and_never_makes_a_busy_loop() {
 }
 
 #[test]
+fn attempts_that_were_throttled_leave_all_six_for_real_failures() {
+    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId| match attempt.number {
+        1..=10 => (MS, throttled(Some(MS))),
+        _ => (MS, failed(Class::Invalid)),
+    });
+    submit_all(&mut rig, 1);
+    rig.run();
+    assert_eq!(rig.starts().len(), 10 + 6);
+}
+
+#[test]
+fn a_429_empties_the_burst_that_a_declared_bucket_still_had() {
+    let limit = LimitSpec::new("rpm", LimitKind::Requests, 600, MINUTE)
+        .burst(100)
+        .jitter(Duration::ZERO);
+    let mut rig = Rig::new(
+        EngineConfig::new(vec![limit]),
+        |_, attempt: AttemptId| match attempt.number {
+            1 => (MS, throttled(Some(SECOND))),
+            _ => (MS, AttemptResult::Answered(None)),
+        },
+    );
+    rig.submit(0, Charge::request());
+    rig.run_until(rig.now + 10 * MS);
+    for request in 1..60 {
+        rig.submit(request, Charge::request());
+    }
+    rig.run_until(Timestamp::from_secs(2) + MS);
+    // What the second of cooldown earned, and not the 99 that seemed to be left.
+    assert_eq!(rig.starts().len(), 1 + 10);
+    rig.run();
+}
+
+#[test]
 fn nothing_but_429_for_15_minutes_stops_the_run() {
     let mut rig = Rig::new(rpm(60), |_, _| (10 * MS, throttled(None)));
     submit_all(&mut rig, 3);
@@ -245,8 +279,11 @@ fn retry_after_of_any_length_neither_panics_nor_outlasts_the_request() {
                     _ => (MS, AttemptResult::Answered(None)),
                 }
             });
-            submit_all(&mut rig, 1);
+            submit_all(&mut rig, 2);
             rig.run();
+            // It pauses the upstream for a day at most: others are still answered.
+            assert!(rig.outcome(1).is_some());
+            assert!(rig.now < Timestamp::from_secs(25 * 3600), "{:?}", rig.now);
             match wait == Duration::from_nanos(1) {
                 true => assert_eq!(rig.outcome(0), Some(&Outcome::Answered)),
                 false => assert!(matches!(rig.outcome(0), Some(Outcome::Dead(_)))),

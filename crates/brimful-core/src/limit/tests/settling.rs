@@ -37,11 +37,14 @@ fn a_refund_leaves_no_more_than_was_there_before() {
 fn a_refund_does_not_open_the_part_of_a_burst_that_jitter_may_need() {
     let mut burst = tokens(6_000, MINUTE).burst(100, Duration::from_millis(300));
     assert!(granted(&mut burst, secs(1), 50));
-    burst.settle(secs(1), secs(1), 50, 0);
-    // The level is full; that nothing has been under way for the jitter is not certain.
+    // 300 ms later the level is 50, and the 50 that come back make more than the safe part.
+    let later = secs(1) + Duration::from_millis(300);
+    burst.settle(later, secs(1), 50, 0);
+    // The safe part is full; that nothing has been under way for the jitter is not certain.
+    assert_eq!(burst.earliest(later, 70), Ok(later));
     assert_eq!(
-        burst.earliest(secs(1), 100),
-        Ok(secs(1) + Duration::from_millis(300))
+        burst.earliest(later, 100),
+        Ok(later + Duration::from_millis(300))
     );
 }
 

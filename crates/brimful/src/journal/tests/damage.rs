@@ -170,6 +170,17 @@ fn what_is_not_ours_among_our_lines_is_moved_away() {
 }
 
 #[test]
+fn damage_at_the_end_is_cut_off_without_copying_the_journal() {
+    use std::os::unix::fs::MetadataExt;
+    let place = damaged(&[&line_of(1)[..], b"bad\n", b"worse\n", b"torn"].concat());
+    let inode = std::fs::metadata(&place.path).unwrap().ino();
+    let recovered = healed(&place);
+    assert_eq!((recovered.corrupt_lines, recovered.torn_tail), (2, true));
+    assert_eq!(std::fs::metadata(&place.path).unwrap().ino(), inode);
+    assert_eq!(place.content(), line_of(1));
+}
+
+#[test]
 fn damaged_bytes_are_added_to_those_of_earlier_runs() {
     let place = damaged(&[&line_of(1)[..], b"first\n"].concat());
     place.recover();

@@ -7,11 +7,12 @@ use super::*;
 
 const NEVER: Duration = Duration::from_secs(3600);
 
-/// Tells of every fsync, and may fail it.
+/// Tells of every fsync, and may hold it up or fail it.
 #[derive(Debug)]
 struct Watched {
     file: Arc<File>,
     synced: Mutex<Sender<()>>,
+    gate: Option<Mutex<Receiver<()>>>,
     broken: bool,
 }
 
@@ -26,6 +27,9 @@ impl Storage for Watched {
 
     fn sync(&self) -> io::Result<()> {
         self.synced.lock().unwrap().send(()).unwrap();
+        if let Some(gate) = &self.gate {
+            gate.lock().unwrap().recv().unwrap();
+        }
         match self.broken {
             true => Err(rustix::io::Errno::IO.into()),
             false => self.file.sync(),
@@ -48,6 +52,7 @@ impl Place {
             Arc::new(Watched {
                 file,
                 synced: Mutex::new(sender),
+                gate: None,
                 broken,
             })
         })
@@ -86,6 +91,35 @@ fn a_single_answer_is_synced_after_the_delay() {
         synced.recv().unwrap();
         until(|| journal.synced() == u64::from(n));
     }
+}
+
+#[test]
+fn an_answer_that_is_written_during_an_fsync_waits_for_the_next_one() {
+    let place = Place::new();
+    let (sender, synced) = channel();
+    let (open_gate, gate) = channel();
+    let mut options = place.options();
+    options.durability = Durability::Power;
+    (options.group_max_delay, options.group_max_answers) = (NEVER, 1);
+    let (mut journal, _) = Journal::open_on(options, |file| {
+        let gate = Some(Mutex::new(gate));
+        Arc::new(Watched {
+            file,
+            synced: Mutex::new(sender),
+            gate,
+            broken: false,
+        })
+    })
+    .unwrap();
+    let _ = append(&mut journal, 1).unwrap();
+    synced.recv().unwrap();
+    let _ = append(&mut journal, 2).unwrap();
+    assert_eq!(journal.synced(), 0);
+    open_gate.send(()).unwrap();
+    synced.recv().unwrap();
+    assert_eq!(journal.synced(), 1);
+    open_gate.send(()).unwrap();
+    until(|| journal.synced() == 2);
 }
 
 #[test]
