@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
+mod bench;
 mod test;
 mod tidy;
 
@@ -18,6 +19,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test [--only STEP]  everything that must pass before a commit lands
+  bench [NAME]        end-to-end figures, of the scenarios whose name contains NAME
   tidy                the structure of the code: crate edges, sizes, dead files, links";
 
 fn main() -> ExitCode {
@@ -26,6 +28,8 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["test"] => workspace_root().and_then(|root| test::run(&root, None)),
         ["test", "--only", step] => workspace_root().and_then(|root| test::run(&root, Some(step))),
+        ["bench"] => workspace_root().and_then(|root| bench::run(&root, "")),
+        ["bench", name] => workspace_root().and_then(|root| bench::run(&root, name)),
         ["tidy"] => workspace_root().and_then(|root| tidy::run(&root)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
