@@ -40,7 +40,11 @@ fn fills_up(disk: &Path, is_csv: bool) {
     let ended = run.ends_with(&mock, 1);
     let stats = mock.settled();
     let kept = count_lines(&files::bytes(&journal));
-    assert!(ended.stderr.contains("the disk is full"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("the disk is full"),
+        "{}",
+        ended.stderr
+    );
     assert!(ended.stderr.contains("make room"), "{}", ended.stderr);
     assert_eq!(stats.answered, kept, "an answer that came was not kept");
     assert_eq!((stats.requests_admitted, stats.abandoned), (kept, 0));
@@ -53,7 +57,11 @@ fn fills_up(disk: &Path, is_csv: bool) {
     // Without room nothing is sent, and nothing is lost.
     let before = files::bytes(&journal);
     let refused = run.ends_with(&mock, 1);
-    assert!(refused.stderr.contains("free some disk space"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("free some disk space"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(mock.settled().requests_admitted, kept);
     assert!(files::bytes(&journal) == before, "the journal has changed");
 
@@ -77,7 +85,8 @@ fn fills_up(disk: &Path, is_csv: bool) {
 
 #[test]
 fn answers_under_way_when_the_disk_fills_up_are_kept_and_nothing_more_is_sent() {
-    let test = "full_disk::answers_under_way_when_the_disk_fills_up_are_kept_and_nothing_more_is_sent";
+    let test =
+        "full_disk::answers_under_way_when_the_disk_fills_up_are_kept_and_nothing_more_is_sent";
     on_small_disk(test, |disk| {
         fills_up(disk, false);
     });

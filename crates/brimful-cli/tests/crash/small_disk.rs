@@ -75,10 +75,7 @@ fn elsewhere(_: &str, scene: impl FnOnce(&Path)) {
         }
     }
     let folder = tempfile::tempdir().unwrap();
-    let (image, disk) = (
-        folder.path().join("small.dmg"),
-        folder.path().join("small"),
-    );
+    let (image, disk) = (folder.path().join("small.dmg"), folder.path().join("small"));
     std::fs::create_dir(&disk).unwrap();
     let hdiutil = |arguments: &[&str]| {
         let done = Command::new("hdiutil").args(arguments).output().unwrap();
