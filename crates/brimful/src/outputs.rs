@@ -10,8 +10,7 @@ use serde::Serialize;
 use crate::attempt::AttemptEnd;
 use crate::fingerprint::Fingerprint;
 use crate::journal::{
-    self, Answer, Answered, AppendError, Appended, CloseError, DeadLetters, DeadResponse, Journal,
-    StaleError,
+    self, Answer, Answered, AppendError, Appended, DeadLetters, DeadResponse, Journal, StaleError,
 };
 use crate::output::{BAD_ROW, Ordered, OutputError, RowResult, RowWriter};
 use crate::request::{BadRow, Request};
@@ -315,11 +314,10 @@ impl Outputs {
     }
 }
 
-pub(crate) fn told(error: &CloseError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
+/// An error with everything that led to it, in one line.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Rows or answers to standard output, as they arrive or in the order of the input.

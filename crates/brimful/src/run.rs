@@ -141,7 +141,7 @@ pub enum RunError {
     #[error("the journal could not be read back")]
     Lookup(#[source] Box<journal::ReadError>),
     /// A file could not be written.
-    #[error("cannot write `{path}`: {source}")]
+    #[error("cannot write `{path}`")]
     Write {
         /// The file.
         path: String,
@@ -245,8 +245,11 @@ impl Run {
     /// Sends what has no answer yet, until the input ends or `control` says otherwise. The final
     /// file and the summary are written at every end.
     ///
+    /// What could not be written at the end stands in [`Summary::problems`]: the journal holds
+    /// every answer all the same.
+    ///
     /// # Errors
-    /// The outputs could not be completed. The journal holds every answer all the same.
+    /// A limit is out of range. Nothing was sent.
     pub async fn run(
         self,
         control: watch::Receiver<Control>,
@@ -278,7 +281,7 @@ impl Run {
         // A reader that still waits for standard input is left behind: it holds nothing.
         let finished = report.source_finished.then(|| reading.join()).flatten();
         drop(progress);
-        Self::close(
+        Ok(Self::close(
             &mut options,
             plan,
             outputs,
@@ -286,7 +289,7 @@ impl Run {
             finished,
             &totals,
             clock,
-        )
+        ))
     }
 
     fn close(
@@ -297,7 +300,7 @@ impl Run {
         finished: Option<Finished>,
         totals: &Totals,
         clock: Clock,
-    ) -> Result<Summary, RunError> {
+    ) -> Summary {
         let mut stale = 0;
         let mut problems = Vec::new();
         // With `--first` the rest of the input is not known, so nothing is stale.
@@ -310,22 +313,24 @@ impl Run {
         {
             let dropped = outputs.drop_stale(plan.stale(), &stale_answers, stale_dead);
             stale = dropped.unwrap_or_else(|error| {
-                problems.push(error.to_string());
+                problems.push(told(&error));
                 0
             });
         }
         let (journal, more) = outputs.finish(input_seen);
         problems.extend(more);
         // Under the journal's lock: another run must not see half of it.
-        let assembled = plan.assemble(options);
+        // Whatever cannot be made: people are told what the run came to all the same.
+        problems.extend(plan.assemble(options).err().map(|error| told(&error)));
         if let Some(Err(error)) = journal.map(Journal::close) {
             problems.push(told(&error));
         }
-        let summary = Summary::new(options, &plan, report, totals, clock, stale, problems);
-        let written = plan.write_summary(&summary);
-        assembled?;
-        written?;
-        Ok(summary)
+        let mut summary = Summary::new(options, &plan, report, totals, clock, stale, problems);
+        if let Err(error) = plan.write_summary(&summary) {
+            summary.complete = false;
+            summary.problems.push(told(&error));
+        }
+        summary
     }
 }
 

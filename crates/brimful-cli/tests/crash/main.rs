@@ -21,8 +21,8 @@
 //! prompt ([`brimful_sim::answer_tag`]); so a run that mixes answers up is found out too.
 //!
 //! Kills are aimed at random moments: a random number of new lines in the journal, then a random
-//! wait of up to some milliseconds; some before the first answer, some while the final file is made.
-//! The seed is printed and `BRIMFUL_CRASH_SEED` sets it; scheduling is the machine's, so a seed
+//! wait of up to some milliseconds; some before the first answer, some while the final file is
+//! made. The seed is printed and `BRIMFUL_CRASH_SEED` sets it; scheduling is the machine's, so a seed
 //! repeats the aim, not the hit.
 //!
 //! SIGKILL leaves the page cache alone: what was written and not yet fsynced survives it. A power
@@ -33,6 +33,7 @@
 //! A full disk is a real one, of 24 MB: see [`full_disk`] for what it needs.
 
 #![expect(clippy::unwrap_used, reason = "in a test every failure is a panic")]
+#![expect(clippy::print_stdout, reason = "the counts are the evidence")]
 
 mod damage;
 mod edited;

@@ -114,7 +114,7 @@ fn neither_input_nor_answers_are_overwritten_by_the_trace_or_the_journal() {
     let mock = Mock::start(&[]);
     run.ends_with(&mock, 0);
     let output = run.output.to_string_lossy().into_owned();
-    refused(&run.clone().flags(&["--trace", &output]), 2, &["--trace"]);
+    refused(&run.flags(&["--trace", &output]), 2, &["--trace"]);
 
     let folder = tempfile::tempdir().unwrap();
     let run = rows_in(folder.path(), "out.csv");
@@ -125,7 +125,7 @@ fn neither_input_nor_answers_are_overwritten_by_the_trace_or_the_journal() {
     let output = run.output.to_string_lossy().into_owned();
     refused(&run.clone().flags(&["--trace", &journal]), 2, &["--trace"]);
     refused(&run.clone().flags(&["--trace", &output]), 2, &["--trace"]);
-    refused(&run.clone().flags(&["--journal", &output]), 2, &["out.csv"]);
+    refused(&run.flags(&["--journal", &output]), 2, &["out.csv"]);
 }
 
 #[test]
