@@ -13,7 +13,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::Value;
 
 use mock::Mock;
@@ -162,8 +161,8 @@ pub(crate) fn run(root: &Path, filter: &str) -> Result<()> {
     ensure!(ran > 0, "no scenario is called `{filter}`");
     println!(
         "\nof ideal: the time that the limit or latency alone takes ÷ wall time. of limit: share of \
-         the limit used, by the\nserver's account. CPU µs: of the client, for each request. peak MB: \
-         largest client so far."
+         the limit used, by the\nserver's account. CPU µs: of the client, for each request. peak MB: of \
+         the client."
     );
     Ok(())
 }
@@ -183,11 +182,9 @@ fn measure(binary: &Path, folder: &Path, scenario: &Scenario) -> Result<()> {
     let input = scenario.workload.write(folder)?;
     let output = fresh_output(folder)?;
     let mock = Mock::start(binary, scenario.mock)?;
-    let cpu_before = children_cpu()?;
     let started = Instant::now();
     let status = client(binary, &input, &output, &mock, scenario.run).status()?;
     let wall = started.elapsed().as_secs_f64();
-    let cpu = children_cpu()? - cpu_before;
     ensure!(status.success(), "`{}` ended with {status}", scenario.name);
     let stats = mock.stats()?;
     let requests = scenario.workload.requests as f64;
@@ -198,13 +195,16 @@ fn measure(binary: &Path, folder: &Path, scenario: &Scenario) -> Result<()> {
         .as_f64()
         .or_else(|| stats["utilisation_tokens"].as_f64());
     let used = used.map_or_else(|| "–".to_owned(), percent);
-    let peak_mb = getrusage(UsageWho::RUSAGE_CHILDREN)?.max_rss() as f64 / 1024.0;
+    let summary = fs::read(folder.join("answers.jsonl.summary.json"))?;
+    let used_up = &serde_json::from_slice::<Value>(&summary)?["resources"];
+    let cpu_s = used_up["cpu_s"].as_f64().unwrap_or_default();
+    let peak_mb = used_up["peak_memory_bytes"].as_f64().unwrap_or_default() / 1e6;
     println!(
         "{:<55} {wall:>9.2} {ideal:>8} {used:>9} {:>8.0} {:>6} {:>7.1} {peak_mb:>8.0}",
         scenario.name,
         requests / wall,
         stats["by_status"]["429"].as_u64().unwrap_or(0),
-        cpu.as_secs_f64() * 1e6 / requests,
+        cpu_s * 1e6 / requests,
     );
     Ok(())
 }
@@ -284,15 +284,6 @@ fn fresh_output(folder: &Path) -> Result<PathBuf> {
         }
     }
     Ok(output)
-}
-
-fn children_cpu() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let micros = |time: nix::sys::time::TimeVal| {
-        Duration::new(time.tv_sec().unsigned_abs(), 0)
-            + Duration::from_micros(time.tv_usec().unsigned_abs())
-    };
-    Ok(micros(usage.user_time()) + micros(usage.system_time()))
 }
 
 fn percent(share: f64) -> String {

@@ -30,6 +30,8 @@ const LOOK_AHEAD: usize = 1024;
 const LOOK_AHEAD_BYTES: usize = 32 << 20;
 /// How often progress is published.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// Attempts that a request remembers.
+const TRAIL_MAX: usize = 100;
 /// Inputs taken in one turn, so that none of the sources starves another.
 const TURN: usize = 256;
 
@@ -407,6 +409,10 @@ impl<'a> Driver<'a> {
                     self.last_upstream_message = format!("{} ({})", end.message, end.code);
                 }
                 let traced = self.outputs.attempt_failed(&flight.request, &record);
+                // The first attempts tell how it began, the last ones how it ended.
+                if flight.trail.len() == TRAIL_MAX {
+                    flight.trail.remove(TRAIL_MAX / 2);
+                }
                 flight.trail.push(record);
                 flight.last = Some(end);
                 self.written(traced);

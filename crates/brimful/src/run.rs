@@ -24,7 +24,7 @@ use crate::source::{self, SourceOptions};
 use crate::transport::Transport;
 
 pub use plan::PlanError;
-pub use summary::{RequestSums, Stop, Summary, Tokens};
+pub use summary::{RequestSums, Resources, Stop, Summary, Tokens};
 
 use plan::Plan;
 use reader::{Finished, Reader};

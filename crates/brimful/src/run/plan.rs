@@ -1,17 +1,15 @@
 //! Which files a run uses, decided and checked before anything is sent.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-
-use super::{RunError, RunOptions, Summary, Target};
-use crate::journal::JournalOptions;
-use std::io;
 
 use bytes::Bytes;
 
+use super::{RunError, RunOptions, Summary, Target};
 use crate::fingerprint::Fingerprint;
 use crate::journal::{
-    AnswerIndex, AnswerReader, DeadLetterOptions, DeadLetterReader, Earlier, ReadError,
+    AnswerIndex, AnswerReader, DeadLetterOptions, DeadLetterReader, Earlier, JournalOptions,
+    ReadError,
 };
 use crate::output::{self, OutputOptions, Recorded, RowFormat};
 use crate::source::{Format, Input, Source};

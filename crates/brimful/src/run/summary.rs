@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 use serde::Serialize;
 
 use super::plan::Plan;
@@ -67,6 +69,8 @@ pub struct Summary {
     pub output: Option<String>,
     /// Where dead letters are, if there are any.
     pub errors: Option<String>,
+    /// What this process used.
+    pub resources: Option<Resources>,
     /// What the simulator counted, when it was the provider.
     pub mock: Option<serde_json::Value>,
 }
@@ -106,6 +110,31 @@ pub struct RequestSums {
     pub unanswered: u64,
     /// Answers that moved away because their request is no longer in the input.
     pub stale: u64,
+}
+
+/// What a process used until now.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Resources {
+    /// Seconds of CPU time, user and system.
+    pub cpu_s: f64,
+    /// Largest resident memory in bytes.
+    pub peak_memory_bytes: u64,
+}
+
+impl Resources {
+    fn of_this_process() -> Option<Self> {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+        let seconds = |time: TimeVal| {
+            let micros = Duration::from_micros(time.tv_usec().unsigned_abs());
+            (Duration::from_secs(time.tv_sec().unsigned_abs()) + micros).as_secs_f64()
+        };
+        // Linux counts in KiB, macOS in bytes.
+        let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+        Some(Self {
+            cpu_s: round(seconds(usage.user_time()) + seconds(usage.system_time())),
+            peak_memory_bytes: usage.max_rss().unsigned_abs() * unit,
+        })
+    }
 }
 
 /// Tokens.
@@ -180,6 +209,7 @@ impl Summary {
             problems,
             output,
             errors,
+            resources: Resources::of_this_process(),
             mock: options.transport.mock_stats(),
         }
     }
