@@ -289,6 +289,11 @@ impl Source {
         self.bytes_total
     }
 
+    /// Whether the next row may be long in coming: nothing of it has been read yet.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.lines.as_ref().is_some_and(Lines::is_drained)
+    }
+
     /// Rows of the whole run: exact for a repeated prompt, extrapolated from the bytes read for a
     /// file, unknown for a stream and before the first row.
     #[must_use]

@@ -80,14 +80,15 @@ impl Reader {
                     .rows
                     .store(expected.max(rows), Ordering::Relaxed);
             }
-            if self.skip(&item) {
-                continue;
+            if !self.skip(&item) {
+                batch_bytes += bytes_of(&item);
+                batch.push(item);
             }
-            batch_bytes += bytes_of(&item);
-            batch.push(item);
-            // While the driver waits, every row counts; while it is busy, batches are cheaper.
-            let driver_waits = items.capacity() == items.max_capacity();
-            if driver_waits || batch.len() >= BATCH || batch_bytes >= BATCH_BYTES {
+            // While the driver waits, every row counts; while it is busy, batches are cheaper. But
+            // no row waits for the next one, which may never come.
+            let driver_waits = items.capacity() == items.max_capacity() || self.source.may_wait();
+            let full = batch.len() >= BATCH || batch_bytes >= BATCH_BYTES;
+            if full || (driver_waits && !batch.is_empty()) {
                 batch_bytes = 0;
                 let full = std::mem::take(&mut batch);
                 if items.blocking_send(Incoming::Items(full)).is_err() {

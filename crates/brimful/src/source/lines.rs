@@ -93,6 +93,11 @@ impl Lines {
         self.consumed
     }
 
+    /// Whether the next line has to be read from the input, which may take its time.
+    pub(super) fn is_drained(&self) -> bool {
+        !self.at_end && memchr::memchr(b'\n', &self.buf[self.start..self.filled]).is_none()
+    }
+
     /// Number of the line that comes next.
     pub(super) const fn next_number(&self) -> u64 {
         self.next_number
