@@ -22,15 +22,15 @@
 //!
 //! Kills are aimed at random moments: a random number of new lines in the journal, then a random
 //! wait of up to some milliseconds; some before the first answer, some while the final file is
-//! made. The seed is printed and `BRIMFUL_CRASH_SEED` sets it; scheduling is the machine's, so a seed
-//! repeats the aim, not the hit.
+//! made. The seed is printed and `BRIMFUL_CRASH_SEED` sets it; scheduling is the machine's, so a
+//! seed repeats the aim, not the hit.
 //!
 //! SIGKILL leaves the page cache alone: what was written and not yet fsynced survives it. A power
 //! loss does not, and no test can cut the power; so runs with `--durability process`, which fsync
 //! nothing before they close, show that kills in that state need no fsync, and [`damage`] feeds in
 //! files as a power loss leaves them: torn, zeroed, overwritten.
 //!
-//! A full disk is a real one, of 24 MB: see [`full_disk`] for what it needs.
+//! A full disk is a real one, of 64 MB: see [`small_disk`] for what it needs.
 
 #![expect(clippy::unwrap_used, reason = "in a test every failure is a panic")]
 #![expect(clippy::print_stdout, reason = "the counts are the evidence")]
@@ -48,4 +48,5 @@ mod run;
 mod sigkill;
 mod signals;
 mod small_disk;
+mod standard_input;
 mod wait;

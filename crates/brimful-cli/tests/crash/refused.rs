@@ -63,7 +63,7 @@ fn the_second_of_two_runs_on_one_output_refuses_and_does_not_disturb_the_first()
             true => rows_in(folder.path(), "out.csv"),
             false => batch_in(folder.path()),
         };
-        let mock = Mock::start(&["--latency", "1s"]);
+        let mock = Mock::start(&["--latency", "2s"]);
         let first = run.start(&mock);
         mock.holds(COUNT as u64);
         let before = contents(folder.path());

@@ -1,8 +1,9 @@
 //! `brimful run` as a process of its own.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -16,12 +17,16 @@ pub(crate) struct Run {
     pub(crate) input: PathBuf,
     pub(crate) output: PathBuf,
     pub(crate) flags: Vec<String>,
+    /// What it is fed where the input is `-`.
+    pub(crate) fed: Vec<u8>,
 }
 
 /// The process of one of these times.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
+    /// Once it is closed the input has ended.
+    stdin: Option<ChildStdin>,
     errors: PathBuf,
 }
 
@@ -39,6 +44,7 @@ impl Run {
             input: input.to_owned(),
             output: output.to_owned(),
             flags: Vec::new(),
+            fed: Vec::new(),
         }
     }
 
@@ -47,7 +53,15 @@ impl Run {
         self
     }
 
+    /// Starts it with an input that has an end.
     pub(crate) fn start(&self, mock: &Mock) -> Running {
+        let mut running = self.start_open(mock);
+        drop(running.stdin.take());
+        running
+    }
+
+    /// Starts it and, where the input is `-`, keeps that open.
+    pub(crate) fn start_open(&self, mock: &Mock) -> Running {
         static STARTED: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         let number = STARTED.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         // Not beside the output: that disk may be full, or the folder not writable.
@@ -65,19 +79,27 @@ impl Run {
         ] {
             command.env_remove(name);
         }
-        let child = command
+        let mut child = command
             .arg("run")
             .arg(&self.input)
             .arg("-o")
             .arg(&self.output)
             .args(["--base-url", &mock.base_url])
             .args(&self.flags)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(File::create(&errors).unwrap())
             .spawn()
             .unwrap();
-        Running { child, errors }
+        let mut stdin = child.stdin.take().unwrap();
+        if !self.fed.is_empty() {
+            stdin.write_all(&self.fed).unwrap();
+        }
+        Running {
+            child,
+            stdin: Some(stdin),
+            errors,
+        }
     }
 
     /// From start to end.

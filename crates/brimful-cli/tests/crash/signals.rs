@@ -16,7 +16,7 @@ const COUNT: usize = 60;
 const IN_FLIGHT: u64 = 20;
 
 /// Answers that come, but late enough to stop the run before.
-const SLOW: [&str; 2] = ["--latency", "1500ms"];
+const SLOW: [&str; 2] = ["--latency", "2500ms"];
 /// Requests that never get an answer.
 const SILENT: [&str; 2] = ["--hang-share", "1"];
 
@@ -174,7 +174,7 @@ fn a_signal_that_costs_no_request_is_no_stop() {
 
 #[test]
 fn a_deadline_or_a_cap_that_costs_no_request_is_no_stop() {
-    completes(&["--deadline", "500ms"], |_| {});
+    completes(&["--deadline", "1500ms"], |_| {});
     completes(&["--price", "1,1", "--max-cost", "0.0001"], |_| {});
 }
 
