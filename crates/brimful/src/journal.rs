@@ -386,6 +386,12 @@ impl Journal {
         })
     }
 
+    /// Gives the spare room back to the disk. For the end of a run, when no answer is under way any
+    /// more and other files need the room.
+    pub fn give_up_spare(&mut self) {
+        self.spare.release();
+    }
+
     /// Answers written since the journal was opened.
     #[must_use]
     pub fn written(&self) -> u64 {

@@ -317,8 +317,11 @@ impl Run {
                 0
             });
         }
-        let (journal, more) = outputs.finish(input_seen);
+        let (mut journal, more) = outputs.finish(input_seen);
         problems.extend(more);
+        if let Some(journal) = &mut journal {
+            journal.give_up_spare();
+        }
         // Under the journal's lock: another run must not see half of it.
         // Whatever cannot be made: people are told what the run came to all the same.
         problems.extend(plan.assemble(options).err().map(|error| told(&error)));
