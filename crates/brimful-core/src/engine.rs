@@ -415,7 +415,8 @@ impl Engine {
         if self.reach.is_lost(now, &self.retry) {
             self.stop(StopReason::Unreachable);
         }
-        let verdict = retry::decide(&self.retry, &failure, 1, age, &mut self.rng);
+        // None of its attempts failed, so that not even a single one allowed is used up.
+        let verdict = retry::decide(&self.retry, &failure, 0, age, &mut self.rng);
         let class = failure.class;
         let wait = match verdict {
             _ if cancelled || self.stopped.is_some() => {
