@@ -238,9 +238,7 @@ impl<'a> Driver<'a> {
                 }
                 incoming = source.recv(), if hungry => self.take_in(incoming),
             }
-            if self.cause.is_some() && !self.stopping() {
-                self.input(Input::Stop);
-            }
+            self.stop_if_there_is_cause(self.options.clock.now());
         }
         progress.send_replace(self.progress());
         DriverReport {
@@ -258,7 +256,7 @@ impl<'a> Driver<'a> {
     fn look_at_the_deadline(&mut self) {
         let deadline = self.options.deadline.filter(|_| !self.stopping());
         let elapsed = self.options.clock.now().since(Timestamp::ZERO);
-        if deadline.is_some_and(|deadline| elapsed >= deadline) && self.reads_on() {
+        if deadline.is_some_and(|deadline| elapsed >= deadline) {
             self.stop_for(EndCause::Deadline);
         }
     }
@@ -421,10 +419,12 @@ impl<'a> Driver<'a> {
                 self.abandoned_ids.push(flight.request.id.clone());
             }
         }
-        self.input_at(now, Input::Finished { attempt, result });
         if self.spending_cap_reached() {
             self.stop_for(EndCause::SpendingCap);
         }
+        // Before the engine hears of the free place: it would fill it.
+        self.stop_if_there_is_cause(now);
+        self.input_at(now, Input::Finished { attempt, result });
     }
 
     fn spending_cap_reached(&self) -> bool {
@@ -441,6 +441,12 @@ impl<'a> Driver<'a> {
             }
             Ok(()) => {}
             Err(error) => self.stop_for(EndCause::Output(error)),
+        }
+    }
+
+    fn stop_if_there_is_cause(&mut self, now: Timestamp) {
+        if self.cause.is_some() && !self.stopping() {
+            self.input_at(now, Input::Stop);
         }
     }
 
