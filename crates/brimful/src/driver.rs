@@ -382,6 +382,7 @@ impl<'a> Driver<'a> {
             attempt.number,
             (flight.enqueued, flight.started, ended),
             wait_names(flight.waited_for),
+            flight.trail.last(),
             &end,
         );
         self.tally

@@ -20,6 +20,10 @@ pub(crate) struct AttemptRecord {
     pub first_byte_ms: Option<f64>,
     /// When the attempt was over.
     pub ended_ms: f64,
+    /// From reaching the engine, or from the end of the attempt before, to the start.
+    pub wait_ms: f64,
+    /// From the start to the end.
+    pub latency_ms: f64,
     /// `answered`, `aborted`, or the class of the failure.
     pub class: &'static str,
     /// HTTP status.
@@ -46,21 +50,27 @@ pub(crate) struct AttemptRecord {
 }
 
 impl AttemptRecord {
-    /// `times`: enqueued, started, ended.
+    /// `times`: enqueued, started, ended. `before`: the attempt before this one.
     pub(crate) fn new(
         clock: &Clock,
         attempt: u32,
         times: (Timestamp, Timestamp, Timestamp),
         waited_for: Option<String>,
+        before: Option<&Self>,
         end: &AttemptEnd,
     ) -> Self {
         let usage = end.usage();
+        let [enqueued_ms, started_ms, ended_ms] =
+            [times.0, times.1, times.2].map(|time| clock.unix_ms(time));
+        let ready_ms = before.map_or(enqueued_ms, |before| before.ended_ms);
         Self {
             attempt,
-            enqueued_ms: clock.unix_ms(times.0),
-            started_ms: clock.unix_ms(times.1),
+            enqueued_ms,
+            started_ms,
             first_byte_ms: end.first_byte.map(|at| clock.unix_ms(clock.timestamp(at))),
-            ended_ms: clock.unix_ms(times.2),
+            ended_ms,
+            wait_ms: thousandths(started_ms - ready_ms),
+            latency_ms: thousandths(ended_ms - started_ms),
             class: class_name(&end.result),
             status: end.status,
             request_id: end.request_id.clone(),
@@ -71,6 +81,11 @@ impl AttemptRecord {
             waited_for,
         }
     }
+}
+
+/// Microseconds are what the clock's rounding leaves.
+fn thousandths(ms: f64) -> f64 {
+    (ms.max(0.0) * 1000.0).round() / 1000.0
 }
 
 pub(crate) const fn class_name(result: &AttemptResult) -> &'static str {
