@@ -89,6 +89,16 @@ impl OutputOptions {
         ["response", "usage", "error"].map(|name| format!("{}{name}", self.prefix))
     }
 
+    /// Refuses a response path that does not parse: before the start, not when all is paid for.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn check_response_path(&self) -> Result<(), OutputError> {
+        self.response_path
+            .as_deref()
+            .map_or(Ok(()), |path| parse_path(path).map(drop))
+    }
+
     /// Refuses input columns whose names the output needs for itself.
     ///
     /// # Errors

@@ -95,7 +95,9 @@ impl Plan {
         let format = path
             .as_deref()
             .map_or(Ok(RowFormat::Jsonl), RowFormat::of_path)?;
-        options.source.reserved_columns = output_options(format, options).own_columns().to_vec();
+        let row_output = output_options(format, options);
+        row_output.check_response_path()?;
+        options.source.reserved_columns = row_output.own_columns().to_vec();
         let source = Source::open(options.source.clone())?;
         let batch = source.format() == Format::Batch;
         let shape = match &path {
@@ -301,7 +303,7 @@ fn check_flags(options: &RunOptions, shape: &Shape) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Neither the trace nor the journal may be what is read or written otherwise.
+/// No file that is written may be the input, and no two of them may be one.
 fn check_names(options: &RunOptions, journal: Option<&Path>) -> Result<(), PlanError> {
     let output = match &options.target {
         Target::File(path) => Some(path.as_path()),
@@ -313,35 +315,36 @@ fn check_names(options: &RunOptions, journal: Option<&Path>) -> Result<(), PlanE
     };
     let anchor = output.or(journal);
     let beside = |suffix| anchor.map(|anchor| beside(anchor, suffix));
-    let (errors, summary) = (beside(".errors.jsonl"), beside(".summary.json"));
-    let (stale, corrupt) = (beside(".stale.jsonl"), beside(".corrupt"));
-    let taken = [
-        (input, "the input"),
-        (output, "the output"),
-        (errors.as_deref(), "the file of dead letters"),
-        (summary.as_deref(), "the summary"),
-        (stale.as_deref(), "the file of stale answers"),
-        (corrupt.as_deref(), "the file of damaged lines"),
-        (journal, "the journal"),
+    // The output of a Batch file is its own journal.
+    let journal = options
+        .journal
+        .as_deref()
+        .or_else(|| journal.filter(|journal| Some(*journal) != output));
+    let names = [
+        ("the input", input.map(Path::to_owned)),
+        ("the output", output.map(Path::to_owned)),
+        ("the file of dead letters", beside(".errors.jsonl")),
+        ("the summary", beside(".summary.json")),
+        ("the file of stale answers", beside(".stale.jsonl")),
+        ("the file of damaged lines", beside(".corrupt")),
+        ("--journal", journal.map(Path::to_owned)),
+        ("--trace", options.trace.clone()),
     ];
-    let check = |flag, path: Option<&Path>, taken: &[(Option<&Path>, &'static str)]| {
-        let Some(path) = path else { return Ok(()) };
-        let is = |other: Option<&Path>| other.is_some_and(|o| o == path || same_file(o, path));
-        match taken.iter().find(|(other, _)| is(*other)) {
-            None => Ok(()),
-            Some((_, what)) => Err(PlanError::Taken {
-                flag,
-                path: shown(path),
-                what,
-            }),
+    let mut taken: Vec<(&'static str, PathBuf)> = Vec::new();
+    for (flag, path) in names {
+        let Some(path) = path else { continue };
+        let what = taken.iter().find(|(_, other)| same_place(other, &path));
+        if let Some((what, _)) = what {
+            let what = match *what {
+                "--journal" => "the journal",
+                other => other,
+            };
+            let path = shown(&path);
+            return Err(PlanError::Taken { flag, path, what });
         }
-    };
-    check("--trace", options.trace.as_deref(), &taken)?;
-    check(
-        "--journal",
-        options.journal.as_deref(),
-        &taken[..taken.len() - 1],
-    )
+        taken.push((flag, path));
+    }
+    Ok(())
 }
 
 fn check_output(path: &Path, options: &RunOptions) -> Result<(), PlanError> {
@@ -374,6 +377,12 @@ fn same_file(a: &Path, b: &Path) -> bool {
         return false;
     };
     (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+/// One file, also when it is not there yet.
+fn same_place(a: &Path, b: &Path) -> bool {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    same_file(a, b) || absolute(a) == absolute(b)
 }
 
 fn shown(path: &Path) -> String {
