@@ -1,5 +1,6 @@
 //! Everything that a run writes while it goes on: journal, dead letters, standard output, trace.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -464,10 +465,29 @@ fn row_line(
     Ok(std::mem::take(&mut writer.out_mut().0))
 }
 
+/// JSON lets DEL and the control characters U+0080 to U+009F stand as they are, but terminals may
+/// obey them: they become `\u009b` and the like, which means the same to every JSON reader.
+fn without_controls(line: &[u8]) -> Cow<'_, [u8]> {
+    let is_c1 = |pair: &[u8]| matches!(pair, [0xC2, 0x80..=0x9F]);
+    let clean = !line.contains(&0x7F) && !line.windows(2).any(is_c1);
+    let Some(text) = str::from_utf8(line).ok().filter(|_| !clean) else {
+        return Cow::Borrowed(line);
+    };
+    let mut escaped = String::with_capacity(line.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\u{7F}'..='\u{9F}' => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => escaped.push(c),
+        }
+    }
+    Cow::Owned(escaped.into_bytes())
+}
+
 /// One line, whole and at once: whoever reads sees every row as soon as it is there.
 fn print(line: &[u8]) -> Result<(), WriteError> {
+    let line = without_controls(line);
     let mut out = io::stdout().lock();
-    let written = out.write_all(line).and_then(|()| out.flush());
+    let written = out.write_all(&line).and_then(|()| out.flush());
     written.map_err(|source| match source.kind() {
         io::ErrorKind::BrokenPipe => WriteError::Closed,
         _ => WriteError::Other {

@@ -11,6 +11,7 @@ use super::plan::Plan;
 use super::{RunOptions, Target, Totals};
 use crate::clock::Clock;
 use crate::driver::{DriverReport, EndCause};
+use crate::outputs::WriteError;
 use crate::progress::LimitProgress;
 use crate::report::Quantiles;
 
@@ -278,6 +279,9 @@ fn message(report: &DriverReport) -> Option<String> {
                  run the same command again"
             ),
         },
+        EndCause::Output(WriteError::Closed) => {
+            "whoever read standard output closed it; nothing more was sent".to_owned()
+        }
         EndCause::Output(error) => {
             format!("{error}; make room, then run the same command again")
         }
