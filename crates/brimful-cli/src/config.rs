@@ -7,9 +7,10 @@ use std::ffi::OsString;
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
+use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, CommandFactory};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -28,7 +29,7 @@ pub(crate) fn merged(argv: Vec<OsString>, matches: &ArgMatches) -> anyhow::Resul
     let file = File { path, text: &text };
     let table = DeTable::parse(&text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
-        anyhow::anyhow!("{}: {}", file.place(&span), error.message())
+        anyhow!("{}: {}", file.place(&span), error.message())
     })?;
     let mut argv = argv;
     for (key, value) in table.get_ref() {
@@ -37,10 +38,18 @@ pub(crate) fn merged(argv: Vec<OsString>, matches: &ArgMatches) -> anyhow::Resul
             DeValue::Table(entries) if name == "run" => {
                 file.add_run(entries, run, &mut argv)?;
             }
-            _ => bail!(
+            _ if name == "run" => bail!(
+                "{}: `run` is a table: write [run] and a line for each flag below it",
+                file.place(&value.span())
+            ),
+            DeValue::Table(_) => bail!(
                 "{}: unknown table `{name}`{}",
                 file.place(&key.span()),
                 hint(name, &["run"])
+            ),
+            _ => bail!(
+                "{}: `{name}` stands outside of a table: write [run] above it",
+                file.place(&key.span())
             ),
         }
     }
@@ -65,10 +74,13 @@ impl File<'_> {
         given: &ArgMatches,
         argv: &mut Vec<OsString>,
     ) -> anyhow::Result<()> {
-        let command = Cli::command();
+        let mut command = Cli::command();
+        command.build();
         let command = command
             .find_subcommand("run")
             .context("`run` is a command")?;
+        let typed =
+            |arg: &Arg| given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
         let mut input = None;
         for (key, value) in entries {
             let name: &str = key.get_ref();
@@ -83,14 +95,20 @@ impl File<'_> {
                     hint(name, &known)
                 );
             };
-            if given.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine) {
+            // Flags win, also over what says the same in other words: --prompt-file over `prompt`.
+            if typed(arg) || rivals(command, arg).any(typed) {
                 continue;
             }
             if arg.is_positional() {
                 input = Some(OsString::from(self.scalar(name, value)?));
                 continue;
             }
+            let added = argv.len();
             self.add_flag(arg, name, value, argv)?;
+            for flag in &argv[added..] {
+                check(command, flag)
+                    .map_err(|wrong| anyhow!("{}: {wrong}", self.place(&value.span())))?;
+            }
         }
         argv.extend(input);
         Ok(())
@@ -121,7 +139,10 @@ impl File<'_> {
             }
             DeValue::Table(items) if name == "param" => {
                 for (param, item) in items {
-                    let value = json(item.get_ref()).to_string();
+                    let Some(value) = json(item.get_ref()) else {
+                        let place = self.place(&item.span());
+                        bail!("{place}: `{}` is no number of JSON", param.get_ref());
+                    };
                     argv.push(flag(format!("{}={value}", param.get_ref())));
                 }
             }
@@ -150,6 +171,34 @@ impl File<'_> {
     }
 }
 
+/// Flags that cannot stand beside this one.
+fn rivals<'a>(command: &'a Command, arg: &'a Arg) -> impl Iterator<Item = &'a Arg> {
+    let excludes = |one: &Arg, other: &Arg| {
+        let conflicts = command.get_arg_conflicts_with(one);
+        conflicts.iter().any(|arg| arg.get_id() == other.get_id())
+    };
+    let others = command.get_arguments();
+    others.filter(move |other| excludes(arg, other) || excludes(other, arg))
+}
+
+/// Whether the flag's own parser takes the value; else what it says, on one line.
+fn check(command: &Command, flag: &OsString) -> Result<(), String> {
+    let alone = [OsString::from("run"), flag.clone()];
+    let Err(error) = command.clone().try_get_matches_from(alone) else {
+        return Ok(());
+    };
+    if !matches!(
+        error.kind(),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation
+    ) {
+        return Ok(());
+    }
+    let text = error.to_string();
+    let said = text.strip_prefix("error: ").unwrap_or(&text);
+    let lines = said.lines().take_while(|line| !line.is_empty());
+    Err(lines.map(str::trim).collect::<Vec<_>>().join(" "))
+}
+
 /// The name of a flag in the file; `None` for flags that make no sense there.
 fn key_of(arg: &Arg) -> Option<&str> {
     if arg.is_positional() {
@@ -160,32 +209,43 @@ fn key_of(arg: &Arg) -> Option<&str> {
 }
 
 fn hint(name: &str, known: &[&str]) -> String {
-    let close = |candidate: &&&str| strsim::jaro_winkler(name, candidate);
-    let best = known.iter().max_by(|a, b| close(a).total_cmp(&close(b)));
+    // Jaro-Winkler likes common beginnings; short names with two letters swapped need the other.
+    let closeness = |candidate: &str| {
+        let winkler = strsim::jaro_winkler(name, candidate);
+        winkler.max(1.1 * strsim::normalized_damerau_levenshtein(name, candidate))
+    };
+    let best = known
+        .iter()
+        .max_by(|a, b| closeness(a).total_cmp(&closeness(b)));
     match best {
-        Some(best) if strsim::jaro_winkler(name, best) > 0.75 => {
-            format!("; did you mean `{best}`?")
-        }
+        Some(best) if closeness(best) > 0.73 => format!("; did you mean `{best}`?"),
         _ => format!("; known are {}", known.join(", ")),
     }
 }
 
-fn json(value: &DeValue<'_>) -> serde_json::Value {
-    match value {
+/// A value of TOML in JSON; `None` for infinities and numbers out of range, which JSON has not.
+fn json(value: &DeValue<'_>) -> Option<serde_json::Value> {
+    Some(match value {
         DeValue::String(text) => text.to_string().into(),
         DeValue::Boolean(value) => (*value).into(),
-        DeValue::Integer(number) => {
-            serde_json::from_str(&number.to_string()).unwrap_or(serde_json::Value::Null)
-        }
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .ok()?
+            .into(),
         DeValue::Float(number) => {
-            serde_json::from_str(&number.to_string()).unwrap_or(serde_json::Value::Null)
+            serde_json::Number::from_f64(number.as_str().parse().ok()?)?.into()
         }
         DeValue::Datetime(datetime) => datetime.to_string().into(),
-        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
-        DeValue::Table(items) => items
-            .iter()
-            .map(|(key, item)| (key.get_ref().to_string(), json(item.get_ref())))
-            .collect::<serde_json::Map<_, _>>()
-            .into(),
-    }
+        DeValue::Array(items) => serde_json::Value::Array(
+            items
+                .iter()
+                .map(|item| json(item.get_ref()))
+                .collect::<Option<_>>()?,
+        ),
+        DeValue::Table(items) => serde_json::Value::Object(
+            items
+                .iter()
+                .map(|(key, item)| Some((key.get_ref().to_string(), json(item.get_ref())?)))
+                .collect::<Option<_>>()?,
+        ),
+    })
 }
