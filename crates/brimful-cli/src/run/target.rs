@@ -15,6 +15,7 @@ use crate::args::{Provider, RunArgs};
 
 const OPENAI_URL: &str = "https://api.openai.com/v1";
 const OPENAI_KEY: &str = "OPENAI_API_KEY";
+const OPENAI_URL_VARIABLE: &str = "OPENAI_BASE_URL";
 
 /// The in-process simulator's time to the first byte: median, and spread of its logarithm.
 const MOCK_LATENCY_MS: f64 = 400.0;
@@ -51,8 +52,11 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
     options.connect_timeout = args.target.connect_timeout;
     options.response_max_bytes = usize::try_from(args.target.response_max_bytes)?;
     options.headers_max_bytes = usize::try_from(args.target.headers_max_bytes)?;
-    let http =
-        HttpTransport::new(options).map_err(|error| usage(format!("--base-url: {error}")))?;
+    let named = match args.target.base_url {
+        Some(_) => "--base-url",
+        None => OPENAI_URL_VARIABLE,
+    };
+    let http = HttpTransport::new(options).map_err(|error| usage(format!("{named}: {error}")))?;
     Ok((
         Transport::Http(Arc::new(http)),
         Arc::new(Redactor::new(&secrets)),
@@ -70,7 +74,7 @@ pub(super) fn is_openai(args: &RunArgs) -> bool {
 
 fn base_url(args: &RunArgs) -> String {
     let from_env = || {
-        std::env::var("OPENAI_BASE_URL")
+        std::env::var(OPENAI_URL_VARIABLE)
             .ok()
             .filter(|url| !url.is_empty())
     };
@@ -139,6 +143,10 @@ fn parse_header(
     })?;
     value.set_sensitive(true);
     secrets.push(SecretString::from(secret.trim()));
+    // `Bearer KEY`: a server may well repeat the key without the word before it.
+    if let Some((_, key)) = secret.trim().split_once(' ') {
+        secrets.push(SecretString::from(key.trim()));
+    }
     Ok((name, value))
 }
 
