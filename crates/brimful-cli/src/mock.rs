@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context;
 use brimful_gateway::mock::MockServer;
 use brimful_sim::{BearerKey, Charge, RetryAfterStyle, ServerConfig};
 use clap::{Args, ValueEnum};
 
+use crate::Usage;
 use crate::exit::Exit;
 use crate::units;
 
@@ -24,8 +24,8 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct MockArgs {
-    /// Address to listen on; port 0 takes a free one, printed on standard output
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    /// Address to listen on; port 0 takes a free one. The base URL is printed on standard output
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = listen)]
     listen: SocketAddr,
 
     /// Requests a minute
@@ -167,7 +167,8 @@ impl MockArgs {
         };
         config.quota_after = self.quota_after;
         if let Some(variable) = &self.auth_env {
-            let key = std::env::var(variable).with_context(|| format!("${variable}"))?;
+            let key = std::env::var(variable)
+                .map_err(|_| Usage(format!("--auth-env {variable}: the variable is not set")))?;
             config.auth = Some(BearerKey::from(key));
         }
         config.echo_headers = self.echo_headers;
@@ -178,11 +179,44 @@ impl MockArgs {
     }
 }
 
+/// The simulator names its own fields: here they are flags.
+fn as_flag(message: &str) -> String {
+    let Some((field, rest)) = message
+        .strip_prefix('`')
+        .and_then(|text| text.split_once('`'))
+    else {
+        return message.to_owned();
+    };
+    let flag = match field {
+        "latency_ms_median" => "latency",
+        "latency_ms_per_token" => "latency-per-token",
+        "output_tokens_median" => "output-tokens",
+        "output_tokens_sigma" => "output-sigma",
+        other => &other.replace('_', "-"),
+    };
+    format!("--{flag}{rest}")
+}
+
+/// An address; `localhost` is the one name that needs no look-up.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => text.to_owned(),
+    };
+    address
+        .parse()
+        .map_err(|_| "write an IP address and a port, such as 127.0.0.1:8080".to_owned())
+}
+
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn mock(args: &MockArgs) -> anyhow::Result<Exit> {
     use std::io::Write;
-    let server = MockServer::bind(args.listen, args.config()?, args.seed)
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let server = MockServer::bind(args.listen, args.config()?, args.seed).map_err(|error| {
+        match error.kind() {
+            std::io::ErrorKind::InvalidInput => Usage(as_flag(&error.to_string())).into(),
+            _ => anyhow::Error::new(error).context(format!("cannot listen on {}", args.listen)),
+        }
+    })?;
     let address = server.local_addr()?;
     {
         let mut out = std::io::stdout().lock();
