@@ -155,10 +155,10 @@ pub(crate) struct TargetArgs {
     #[arg(long, value_name = "NAME: VALUE")]
     pub(crate) header: Vec<String>,
     /// From sending to the last byte of an answer
-    #[arg(long, value_name = "TIME", default_value = "600s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "600s", value_parser = units::some_time)]
     pub(crate) timeout: Duration,
     /// Name lookup, TCP and TLS
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::some_time)]
     pub(crate) connect_timeout: Duration,
     /// Largest answer, decompressed
     #[arg(long, value_name = "BYTES", default_value = "64MB", value_parser = units::bytes)]
@@ -255,7 +255,7 @@ pub(crate) struct RetryArgs {
     #[arg(long, value_name = "N", default_value = "6", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_attempts: u32,
     /// Give a request up this long after its first attempt
-    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = units::some_time)]
     pub(crate) max_request_time: Duration,
 }
 
@@ -297,14 +297,14 @@ pub(crate) struct StopArgs {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = units::duration)]
     pub(crate) grace: Duration,
     /// Start nothing after this long; the same command goes on later
-    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", value_parser = units::some_time)]
     pub(crate) deadline: Option<Duration>,
     /// Price in US dollars for a million tokens, input and output: 0.15,0.60
     #[arg(long, value_name = "IN,OUT")]
     pub(crate) price: Option<String>,
     /// Start nothing once answers have cost this many US dollars; needs --price. What is in flight
     /// then may exceed it
-    #[arg(long, value_name = "USD", requires = "price")]
+    #[arg(long, value_name = "USD", requires = "price", value_parser = units::dollars, allow_negative_numbers = true)]
     pub(crate) max_cost: Option<f64>,
 }
 
@@ -314,7 +314,7 @@ pub(crate) struct WatchArgs {
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) progress: ProgressStyle,
     /// Time between two lines of JSON progress
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::some_time)]
     pub(crate) progress_every: Duration,
     /// Write one line of JSON for each attempt
     #[arg(long, value_name = "FILE")]

@@ -11,12 +11,11 @@ mod signals;
 mod units;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Command};
+use args::{Cli, Command, LogFormat};
 pub use exit::Exit;
 
 /// Runs the command that the process was started with.
@@ -27,6 +26,11 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
     };
+    let log_format = match &cli.command {
+        Command::Run(args) => args.watch.log_format,
+        _ => LogFormat::Text,
+    };
+    let complain = |error: &anyhow::Error| run::say(log_format, "error", &format!("{error:#}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -74,16 +78,11 @@ fn parse(argv: Vec<OsString>) -> Result<Cli, Exit> {
         .try_get_matches_from(argv.clone())
         .map_err(refuse)?;
     let merged = config::merged(argv, &matches).map_err(|error| {
-        complain(&error);
+        run::say(LogFormat::Text, "error", &format!("{error:#}"));
         Exit::Usage
     })?;
     let matches = Cli::command()
         .try_get_matches_from(merged)
         .map_err(refuse)?;
     Cli::from_arg_matches(&matches).map_err(refuse)
-}
-
-fn complain(error: &anyhow::Error) {
-    // There is nobody to tell if standard error is gone.
-    let _unseen = writeln!(std::io::stderr(), "brimful: {error:#}");
 }

@@ -12,15 +12,15 @@ use brimful::progress::Progress;
 use brimful::report::Price;
 use brimful::request::Request;
 use brimful::run::{Run, RunError, RunOptions, Stop, Summary, Target};
-use brimful::source::{Format, Input, SourceOptions, validate};
-use brimful_core::{Budget, Decision, Timestamp};
+use brimful::source::{Format, Input, Problem, SourceOptions, validate};
+use brimful_core::{Decision, Timestamp};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::Usage;
 use crate::args::{self, InputFormat, LogFormat, RunArgs};
 use crate::exit::Exit;
-use crate::{screen, signals};
+use crate::{screen, signals, units};
 
 /// Problems that `--strict` lists; more are counted.
 const PROBLEMS_SHOWN: usize = 20;
@@ -178,6 +178,7 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
     };
     let concurrency = limits::concurrency(args)?;
     let engine = limits::engine(args, concurrency)?;
+    limits::budget(&engine)?;
     let (transport, redactor) = target::transport(args)?;
     let mut options = RunOptions::new(source, target, transport, engine);
     options.redactor = redactor;
@@ -213,13 +214,9 @@ fn price(text: &str) -> anyhow::Result<Price> {
         ))
     };
     let (input, output) = text.split_once(',').ok_or_else(wrong)?;
-    let dollars = |text: &str| {
-        let value: f64 = text.trim().parse().ok()?;
-        (value.is_finite() && value >= 0.0).then_some(value)
-    };
     let (input, output) = (
-        dollars(input).ok_or_else(wrong)?,
-        dollars(output).ok_or_else(wrong)?,
+        units::dollars(input).map_err(|_| wrong())?,
+        units::dollars(output).map_err(|_| wrong())?,
     );
     Ok(Price { input, output })
 }
@@ -232,7 +229,7 @@ fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
         ));
     }
     let engine = limits::engine(args, 1)?;
-    let budget = Budget::new(engine.limits).map_err(|error| usage(error.to_string()))?;
+    let budget = limits::budget(&engine)?;
     let mut fits = |request: &Request| {
         let output = request
             .max_output_tokens
@@ -249,16 +246,26 @@ fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
         Input::Path(path) => path.display().to_string(),
         _ => "input".to_owned(),
     };
-    let mut err = std::io::stderr().lock();
+    let format = args.watch.log_format;
     for problem in &found.problems {
-        writeln!(err, "{file}:{}: {}", problem.line, problem.reason)?;
+        let Problem {
+            row, line, reason, ..
+        } = problem;
+        let text = match line {
+            0 => format!("row {row}: {reason}"),
+            line => format!("{file}:{line}: {reason}"),
+        };
+        match format {
+            LogFormat::Text => writeln!(std::io::stderr(), "{text}")?,
+            LogFormat::Json => say(format, "error", &text),
+        }
     }
     if found.bad > 0 {
-        writeln!(
-            err,
-            "brimful: {} of {} rows are bad; nothing was sent",
+        let text = format!(
+            "{} of {} rows are bad; nothing was sent",
             found.bad, found.rows
-        )?;
+        );
+        say(format, "error", &text);
     }
     Ok(found.bad == 0)
 }

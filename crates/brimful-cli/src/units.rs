@@ -52,6 +52,22 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).map_err(|_| wrong())
 }
 
+/// As [`duration`], but not zero: a bound that nothing could keep.
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("must be more than 0".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// US dollars: `2`, `0.5`.
+pub(crate) fn dollars(text: &str) -> Result<f64, String> {
+    let value = text.trim().parse().ok();
+    value
+        .filter(|value: &f64| value.is_finite() && *value >= 0.0)
+        .ok_or_else(|| format!("`{text}` is not an amount of US dollars such as 2.50"))
+}
+
 /// A bucket's capacity: so many requests, or as much of every rate as fits in a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Burst {
@@ -136,6 +152,16 @@ mod tests {
         }
         for text in ["", "-1", "-5s", "soon", "inf", "NaN"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn bounds_of_time_are_not_zero_and_money_is_finite() {
+        assert!(some_time("0").is_err() && some_time("0ms").is_err());
+        assert_eq!(some_time("1ms"), Ok(Duration::from_millis(1)));
+        assert_eq!(dollars("2.50"), Ok(2.5));
+        for text in ["", "-1", "NaN", "inf", "2$"] {
+            assert!(dollars(text).is_err(), "{text}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use brimful_core::{
-    ChargeRule, EngineConfig, LimitKind, LimitSpec, RetryPolicy, Settlement, Shape,
+    Budget, ChargeRule, EngineConfig, LimitKind, LimitSpec, RetryPolicy, Settlement, Shape,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -43,6 +43,11 @@ pub(super) fn engine(args: &RunArgs, concurrency: u64) -> anyhow::Result<EngineC
     };
     config.seed = args.watch.seed;
     Ok(config)
+}
+
+/// The limits as one, which is where values out of range are found.
+pub(super) fn budget(engine: &EngineConfig) -> anyhow::Result<Budget> {
+    Budget::new(engine.limits.clone()).map_err(|error| usage(error.to_string()))
 }
 
 fn rates(args: &RunArgs) -> anyhow::Result<Vec<LimitSpec>> {

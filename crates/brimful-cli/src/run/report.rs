@@ -6,6 +6,7 @@ use std::time::Duration;
 use brimful::outputs::AttemptLog;
 use brimful::report::Quantiles;
 use brimful::run::{Stop, Summary};
+use brimful_providers::text::strip_control;
 
 use super::say;
 use crate::args::LogFormat;
@@ -46,7 +47,7 @@ fn lines(summary: &Summary, signal: Option<u8>, to_stdout: bool) -> Vec<String> 
     let mut first = format!(
         "{} answered in {} ({:.1} a second)",
         grouped(requests.answered),
-        clock(Duration::from_secs_f64(summary.wall_s.round())),
+        took(summary.wall_s),
         summary.requests_per_s,
     );
     for (count, what) in [
@@ -100,6 +101,14 @@ fn lines(summary: &Summary, signal: Option<u8>, to_stdout: bool) -> Vec<String> 
     lines
 }
 
+/// `2.4 s`, or as on a clock from a minute on.
+fn took(wall_s: f64) -> String {
+    if wall_s < 59.95 {
+        return format!("{wall_s:.1} s");
+    }
+    clock(Duration::from_secs_f64(wall_s.round()))
+}
+
 fn attempts(summary: &Summary) -> String {
     let total: u64 = summary.attempts.values().sum();
     let parts: Vec<String> = summary
@@ -107,6 +116,9 @@ fn attempts(summary: &Summary) -> String {
         .iter()
         .map(|(class, count)| format!("{} {class}", grouped(*count)))
         .collect();
+    if parts.is_empty() {
+        return "0".to_owned();
+    }
     format!("{} ({})", grouped(total), parts.join(", "))
 }
 
@@ -163,7 +175,8 @@ fn ending(summary: &Summary, signal: Option<u8>, to_stdout: bool) -> Vec<String>
         lines.push(format!("brimful: {problem}"));
     }
     let name = |ids: &[String]| {
-        let some: Vec<&str> = ids.iter().take(5).map(String::as_str).collect();
+        // Ids are the input's: they may hold what a terminal obeys.
+        let some: Vec<String> = ids.iter().take(5).map(|id| strip_control(id, 60)).collect();
         let more = if ids.len() > 5 { ", …" } else { "" };
         format!("{}{more}", some.join(", "))
     };
