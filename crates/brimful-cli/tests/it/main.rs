@@ -1,0 +1,21 @@
+//! The binary as a user meets it: real files, a real `brimful mock` in a process of its own, and
+//! scripted servers that do what no honest one does. No test sleeps for a fixed time.
+
+#![expect(clippy::unwrap_used, reason = "in a test every failure is a panic")]
+
+mod bad_input;
+mod commands;
+mod config;
+mod connections;
+mod documents;
+mod failures;
+mod inputs;
+mod mock_process;
+mod outputs;
+mod proxies;
+mod safety;
+mod scripted;
+mod stopping;
+mod templates;
+mod watching;
+mod workdir;

@@ -1,0 +1,261 @@
+//! What comes out, and what stays untouched.
+
+use serde_json::Value;
+
+use crate::mock_process::Mock;
+use crate::scripted::{Reply, Scripted, answer};
+use crate::workdir::{TestDir, json_lines};
+
+#[test]
+fn standard_output_carries_rows_and_nothing_else() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write("in.csv", "a,b\n1,x\n2,y\n");
+    let done = dir
+        .run_at(
+            mock.url(),
+            "in.csv -o - --model m --prompt {{b}} --progress json --progress-every 1ms",
+        )
+        .exits(0);
+    let rows = json_lines(&done.stdout);
+    assert_eq!(rows.len(), 2);
+    for row in &rows {
+        let keys: Vec<&String> = row.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["a", "b", "response", "usage", "error"]);
+    }
+    assert_eq!(dir.names(), ["in.csv"], "no journal without --journal");
+}
+
+#[test]
+fn standard_output_can_be_in_order_and_resume() {
+    // The first request fails once, so that it is answered last.
+    let server = Scripted::start(|seen| match seen.number {
+        0 => Reply::SendAndClose(Vec::new()),
+        _ => Reply::Send(answer("fine")),
+    });
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 30);
+    let command = "in.jsonl -o - --ordered --journal kept.jsonl --concurrency 1";
+    let done = dir.run_at(&server.url(), command).exits(0);
+    let ids: Vec<String> = json_lines(&done.stdout)
+        .iter()
+        .map(|line| line["custom_id"].as_str().unwrap().to_owned())
+        .collect();
+    let expected: Vec<String> = (1..=30).map(|n| format!("r{n}")).collect();
+    assert_eq!(ids, expected);
+    assert_eq!(dir.json_lines("kept.jsonl").len(), 30);
+    let again = dir.run_at(&server.url(), command).exits(0);
+    assert_eq!(again.stdout, "");
+    assert_eq!(server.seen().len(), 31);
+    assert_eq!(dir.summary("kept.jsonl")["requests"]["answered_before"], 30);
+}
+
+#[test]
+fn a_closed_standard_output_stops_the_run_and_says_so() {
+    let mock = Mock::start("--latency 5ms");
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 400);
+    let running = dir
+        .run_at(mock.url(), "in.jsonl -o - --concurrency 4")
+        .start_without_stdout();
+    let done = running.wait();
+    assert_eq!(done.code, Some(1), "{done}");
+    done.says(&["standard output"]);
+    assert!(mock.count("answered") < 400);
+}
+
+#[test]
+fn columns_of_the_output_are_not_taken_from_the_input() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write("in.csv", "text,usage\na,b\n");
+    dir.write("in.jsonl", "{\"text\":\"a\",\"error\":1}\n");
+    let command = "--model m --prompt {{text}}";
+    dir.run_at(mock.url(), command)
+        .args("in.csv -o out.csv")
+        .exits(2)
+        .says(&["`usage`", "--output-prefix"]);
+    dir.run_at(mock.url(), command)
+        .args("in.jsonl -o out.jsonl")
+        .exits(2)
+        .says(&["`error`", "--output-prefix"]);
+    assert_eq!(mock.count("requests"), 0);
+    dir.run_at(mock.url(), command)
+        .args("in.csv -o out.csv --output-prefix my_")
+        .exits(0);
+    assert_eq!(
+        dir.csv("out.csv")[0],
+        ["text", "usage", "my_response", "my_usage", "my_error"]
+    );
+}
+
+#[test]
+fn part_of_the_answer_can_be_chosen() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write("in.txt", "a\n");
+    for (path, expected) in [
+        ("$.choices[0].finish_reason", Value::from("stop")),
+        ("$.usage.completion_tokens", Value::from(16)),
+        ("$.choices[*].index", Value::from(0)),
+        ("$.nothing", Value::Null),
+    ] {
+        let done = dir
+            .run_at(mock.url(), "in.txt -o - --model m --response-path")
+            .arg(path)
+            .exits(0);
+        assert_eq!(json_lines(&done.stdout)[0]["response"], expected, "{path}");
+    }
+    dir.run_at(
+        mock.url(),
+        "in.txt -o out.csv --model m --response-path $.[",
+    )
+    .exits(2)
+    .says(&["--response-path"]);
+    assert!(!dir.exists("out.csv"));
+}
+
+#[test]
+fn the_input_is_never_written_to() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    let rows = "{\"text\":\"a\"}\n";
+    for name in [
+        "out.jsonl",
+        "out.jsonl.journal.jsonl",
+        "out.jsonl.errors.jsonl",
+        "out.jsonl.summary.json",
+        "out.jsonl.stale.jsonl",
+        "kept.jsonl",
+        "trace.jsonl",
+    ] {
+        dir.write(name, rows);
+        let journal = match name {
+            "kept.jsonl" => "--journal kept.jsonl",
+            _ => "",
+        };
+        dir.run_at(mock.url(), "--model m --prompt {{text}} -o out.jsonl")
+            .args("--trace ./trace.jsonl --input-format jsonl")
+            .args(journal)
+            .arg(dir.path(name))
+            .exits(2)
+            .says(&["input"]);
+        assert_eq!(dir.read(name), rows, "{name}");
+        assert_eq!(dir.names(), [name]);
+        std::fs::remove_file(dir.path(name)).unwrap();
+    }
+    assert_eq!(mock.count("requests"), 0);
+}
+
+#[test]
+fn two_outputs_are_never_one_file() {
+    let dir = TestDir::new();
+    dir.write("in.txt", "a\n");
+    for arguments in [
+        "--trace out.csv",
+        "--trace ./out.csv.journal.jsonl",
+        "--trace out.csv.summary.json",
+        "--journal out.csv",
+        "--journal j.jsonl --trace j.jsonl",
+        "--journal out.csv.errors.jsonl",
+    ] {
+        dir.run_at("http://127.0.0.1:9/v1", "in.txt -o out.csv --model m")
+            .args(arguments)
+            .exits(2);
+        assert_eq!(dir.names(), ["in.txt"], "{arguments}");
+    }
+}
+
+#[test]
+fn what_brimful_did_not_write_is_left_alone() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write("in.txt", "a\n");
+    dir.write_batch("in.jsonl", 1);
+    dir.write("mine.csv", "my,own\nnotes,1\n");
+    dir.write("mine.jsonl", "{\"my\":\"notes\"}\n");
+    dir.run_at(mock.url(), "in.txt -o mine.csv --model m")
+        .exits(2)
+        .says(&["mine.csv", "not written by brimful"]);
+    for flag in ["", "--fresh"] {
+        let done = dir
+            .run_at(mock.url(), "in.jsonl -o mine.jsonl")
+            .args(flag)
+            .output();
+        assert!(matches!(done.code, Some(1 | 2)), "{done}");
+        done.says(&["mine.jsonl"]);
+    }
+    assert_eq!(dir.read("mine.csv"), "my,own\nnotes,1\n");
+    assert_eq!(dir.read("mine.jsonl"), "{\"my\":\"notes\"}\n");
+    assert_eq!(mock.count("requests"), 0);
+}
+
+#[test]
+fn an_output_that_cannot_be_is_refused() {
+    let dir = TestDir::new();
+    dir.write("in.txt", "a\n");
+    std::fs::create_dir(dir.path("folder.csv")).unwrap();
+    for (output, word) in [
+        ("out.txt", "extension"),
+        ("out", "extension"),
+        ("nowhere/out.csv", "nowhere"),
+        ("folder.csv", "not a plain file"),
+        ("in.txt", "input"),
+    ] {
+        dir.run_at("http://127.0.0.1:9/v1", "in.txt --model m -o")
+            .arg(output)
+            .exits(2)
+            .says(&[word]);
+    }
+    assert_eq!(dir.names(), ["folder.csv", "in.txt"]);
+}
+
+#[test]
+fn answers_without_a_request_move_away() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 4);
+    dir.run_at(mock.url(), "in.jsonl -o out.jsonl").exits(0);
+    dir.write_batch("in.jsonl", 3);
+    dir.run_at(mock.url(), "in.jsonl -o out.jsonl")
+        .exits(0)
+        .says(&["1 stale"]);
+    let ids: Vec<Value> = dir
+        .json_lines("out.jsonl.stale.jsonl")
+        .iter()
+        .map(|line| line["custom_id"].clone())
+        .collect();
+    assert_eq!(ids, ["r4"]);
+    assert_eq!(dir.json_lines("out.jsonl").len(), 3);
+    assert_eq!(mock.count("answered"), 4);
+}
+
+#[test]
+fn the_summary_says_what_happened() {
+    let mock = Mock::start("--latency 20ms");
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 20);
+    dir.run_at(mock.url(), "in.jsonl -o out.jsonl --rps 100 --price 1,2")
+        .exits(0);
+    let summary = dir.summary("out.jsonl");
+    assert_eq!(summary["version"], 1);
+    assert_eq!(summary["complete"], true);
+    assert_eq!(summary["stopped_by"], Value::Null);
+    assert_eq!(summary["output"], "out.jsonl");
+    assert_eq!(summary["errors"], Value::Null);
+    assert_eq!(summary["requests"]["read"], 20);
+    assert_eq!(summary["requests"]["answered"], 20);
+    assert_eq!(summary["attempts"]["answered"], 20);
+    assert_eq!(summary["tokens"]["output"], 320);
+    assert!(summary["service"]["p50_ms"].as_f64().unwrap() >= 20.0);
+    assert!(summary["cost_usd"].as_f64().unwrap() > 0.0);
+    let limit = &summary["limits"][0];
+    assert_eq!(
+        (&limit["name"], &limit["admitted"]),
+        (&"rps".into(), &20.into())
+    );
+    assert!(
+        limit["utilisation_percent"].as_f64().unwrap() > 80.0,
+        "{limit}"
+    );
+}
