@@ -174,13 +174,13 @@ fn survives_throttling(style: &str) {
         "--rps 20 --burst 100ms --concurrency 40 --retry-after {style}"
     ));
     let dir = TestDir::new();
-    dir.write_batch("in.jsonl", 25);
+    dir.write_batch("in.jsonl", 12);
     dir.run_at(
         mock.url(),
-        "in.jsonl -o out.jsonl --max-attempts 1 --concurrency 25 --trace t.jsonl",
+        "in.jsonl -o out.jsonl --max-attempts 1 --concurrency 12 --trace t.jsonl",
     )
     .exits(0);
-    assert_eq!(dir.json_lines("out.jsonl").len(), 25);
+    assert_eq!(dir.json_lines("out.jsonl").len(), 12);
     assert_eq!(mock.count("duplicate_answers"), 0);
     let stats = mock.stats();
     let refused = stats["by_status"]["429"].as_u64().unwrap();
