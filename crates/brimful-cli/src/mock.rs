@@ -6,6 +6,7 @@ use std::time::Duration;
 use brimful_gateway::mock::MockServer;
 use brimful_sim::{BearerKey, Charge, RetryAfterStyle, ServerConfig};
 use clap::{Args, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Usage;
 use crate::exit::Exit;
@@ -218,16 +219,18 @@ pub(crate) async fn mock(args: &MockArgs) -> anyhow::Result<Exit> {
         }
     })?;
     let address = server.local_addr()?;
+    // Before anyone learns that it is there, and may want it to end.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     {
         let mut out = std::io::stdout().lock();
         writeln!(out, "http://{address}/v1")?;
         out.flush()?;
     }
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     server
         .serve(async move {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
         })
