@@ -126,14 +126,16 @@ impl Resources {
     fn of_this_process() -> Option<Self> {
         let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
         let seconds = |time: TimeVal| {
-            let micros = Duration::from_micros(time.tv_usec().unsigned_abs());
-            (Duration::from_secs(time.tv_sec().unsigned_abs()) + micros).as_secs_f64()
+            // Their width differs from system to system.
+            let secs = u64::try_from(time.tv_sec()).unwrap_or(0);
+            let micros = u64::try_from(time.tv_usec()).unwrap_or(0);
+            (Duration::from_secs(secs) + Duration::from_micros(micros)).as_secs_f64()
         };
         // Linux counts in KiB, macOS in bytes.
         let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
         Some(Self {
             cpu_s: round(seconds(usage.user_time()) + seconds(usage.system_time())),
-            peak_memory_bytes: usage.max_rss().unsigned_abs() * unit,
+            peak_memory_bytes: u64::try_from(usage.max_rss()).unwrap_or(0) * unit,
         })
     }
 }
