@@ -1,5 +1,9 @@
 //! Connections that break, dribble and lie: nothing is lost, and what was sent counts.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
 use crate::scripted::{Reply, Scripted, answer, chat, gzip, reply};
@@ -250,6 +254,66 @@ fn a_head_beyond_the_bound_is_refused() {
         "in.jsonl -o out.jsonl --retry-failed --headers-max-bytes 1MB",
     )
     .exits(0);
+}
+
+/// More than the buffers of a loopback connection hold.
+const LARGE: usize = 24 << 20;
+
+/// Answers the first request when it has read its head, and leaves the rest and the connection as
+/// they are until the next request is there. Returns how much of the first one came in the end.
+fn answers_early(listener: &TcpListener) -> std::io::Result<usize> {
+    let (mut early, _) = listener.accept()?;
+    let mut came = read_until(&mut early, "\r\n\r\n")?;
+    early.write_all(&reply("500 Oops", "", b"{}"))?;
+    let (mut next, _) = listener.accept()?;
+    read_until(&mut next, "the end of it")?;
+    let mut buffer = vec![0; 1 << 16];
+    // A reset is an end like any other.
+    while let Ok(count @ 1..) = early.read(&mut buffer) {
+        came += count;
+    }
+    next.write_all(&answer("fine"))?;
+    Ok(came)
+}
+
+/// Reads until the last bytes hold these words; returns how many bytes there were.
+fn read_until(stream: &mut TcpStream, words: &str) -> std::io::Result<usize> {
+    let mut buffer = vec![0; 1 << 16];
+    let mut tail = Vec::new();
+    let mut came = 0;
+    loop {
+        let count = stream.read(&mut buffer)?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        came += count;
+        tail.extend_from_slice(&buffer[..count]);
+        if tail.windows(words.len()).any(|at| at == words.as_bytes()) {
+            return Ok(came);
+        }
+        tail.drain(..tail.len().saturating_sub(words.len()));
+    }
+}
+
+#[test]
+fn a_connection_answered_before_it_was_read_is_not_used_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = format!("http://{}/v1", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || answers_early(&listener).unwrap());
+    let dir = TestDir::new();
+    dir.write("in.txt", format!("{} the end of it\n", "x".repeat(LARGE)));
+    let started = Instant::now();
+    dir.run_at(&at, "in.txt -o out.csv --model m --trace t.jsonl")
+        .args("--max-attempts 2 --timeout 20s")
+        .exits(0);
+    let took = started.elapsed();
+    let trace = dir.json_lines("t.jsonl");
+    assert_eq!(classes(&trace), ["transient", "answered"]);
+    assert_eq!(trace[0]["status"], 500, "{}", trace[0]);
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    // Nor is it left to send the rest of a body that nobody waits for.
+    let came = server.join().unwrap();
+    assert!(came < LARGE, "{came}");
 }
 
 #[test]

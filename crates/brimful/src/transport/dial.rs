@@ -10,6 +10,7 @@ use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
+use tokio::task::AbortHandle;
 use tower_service::Service;
 
 use super::SendError;
@@ -38,6 +39,19 @@ pub enum TargetError {
     /// TLS could not be set up.
     #[error("cannot set up TLS: {0}")]
     Tls(#[source] rustls::Error),
+}
+
+/// An open connection. It ends with this: what is still to be written to a server that answered
+/// early is not worth a descriptor.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Full<Bytes>>,
+    task: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 type Plain = HttpsConnector<HttpConnector>;
@@ -135,7 +149,7 @@ impl Dialer {
     }
 
     /// Opens one connection and lets it run.
-    pub(super) async fn dial(&self) -> Result<SendRequest<Full<Bytes>>, SendError> {
+    pub(super) async fn dial(&self) -> Result<Connection, SendError> {
         let dialled = tokio::time::timeout(self.connect_timeout, self.connect()).await;
         dialled.unwrap_or_else(|_| {
             let seconds = self.connect_timeout.as_secs_f64();
@@ -145,7 +159,7 @@ impl Dialer {
         })
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, SendError> {
+    async fn connect(&self) -> Result<Connection, SendError> {
         let target = self.target.clone();
         match &self.connector {
             Connector::Direct(connector) => self.open(connector.clone(), target).await,
@@ -156,11 +170,7 @@ impl Dialer {
         }
     }
 
-    async fn open<C, IO>(
-        &self,
-        mut connector: C,
-        target: Uri,
-    ) -> Result<SendRequest<Full<Bytes>>, SendError>
+    async fn open<C, IO>(&self, mut connector: C, target: Uri) -> Result<Connection, SendError>
     where
         C: Service<Uri, Response = IO>,
         C::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -182,10 +192,11 @@ impl Dialer {
             .await
             .map_err(|error| SendError::Connect(chain(&error)))?;
         // The connection's own errors reach the request that is waiting on it.
-        tokio::spawn(async move {
+        let running = tokio::spawn(async move {
             let _closed = connection.await;
         });
-        Ok(sender)
+        let task = running.abort_handle();
+        Ok(Connection { sender, task })
     }
 }
 

@@ -12,10 +12,9 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_
 use http::{HeaderMap, HeaderValue};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::SendRequest;
 use tokio::sync::Semaphore;
 
-use super::dial::{Dialer, TargetError, chain};
+use super::dial::{Connection, Dialer, TargetError, chain};
 use super::{Outgoing, Response, SendError};
 
 /// Connections that are being opened at one time.
@@ -23,6 +22,10 @@ const DIALS_MAX: usize = 64;
 /// An idle connection older than this is not used again: many servers close after 30 s and more,
 /// and a request that meets the closing is lost.
 const IDLE_MAX: Duration = Duration::from_secs(20);
+/// How long a pooled connection may take to be ready. One whose last answer has just ended is so at
+/// once; one that still writes, because its server answered without reading the request, may never
+/// be, and a new connection is the better choice.
+const READY_MAX: Duration = Duration::from_millis(20);
 
 /// How requests are sent.
 #[derive(Debug)]
@@ -78,7 +81,7 @@ impl std::fmt::Debug for HttpTransport {
 }
 
 struct Idle {
-    sender: SendRequest<Full<Bytes>>,
+    connection: Connection,
     since: Instant,
 }
 
@@ -146,15 +149,15 @@ impl HttpTransport {
     ) -> Result<Response, SendError> {
         let mut message = self.message(request)?;
         loop {
-            let (mut sender, reused) = self.checkout().await?;
+            let (mut connection, reused) = self.checkout().await?;
             *connected = true;
-            match sender.try_send_request(message).await {
+            match connection.sender.try_send_request(message).await {
                 Ok(response) => {
                     let first_byte = Instant::now();
                     let (parts, body) = response.into_parts();
                     let body = self.collect(body).await?;
                     let body = self.decompress(&parts.headers, body)?;
-                    self.put_back(sender);
+                    self.put_back(connection);
                     let status = parts.status.as_u16();
                     return Ok(Response {
                         status,
@@ -188,11 +191,13 @@ impl HttpTransport {
     }
 
     /// A connection and whether it was used before.
-    async fn checkout(&self) -> Result<(SendRequest<Full<Bytes>>, bool), SendError> {
-        while let Some(mut sender) = self.pop_idle() {
-            // Its task may not yet have seen the end of the previous answer, or the closing.
-            if sender.ready().await.is_ok() {
-                return Ok((sender, true));
+    async fn checkout(&self) -> Result<(Connection, bool), SendError> {
+        while let Some(mut pooled) = self.pop_idle() {
+            // Its task may not yet have seen the end of the previous answer, or the closing. No
+            // timer is set for one that is ready already.
+            let ready = tokio::time::timeout(READY_MAX, pooled.sender.ready()).await;
+            if matches!(ready, Ok(Ok(()))) {
+                return Ok((pooled, true));
             }
         }
         let _permit = self
@@ -201,18 +206,19 @@ impl HttpTransport {
             .await
             .map_err(|e| SendError::Connect(e.to_string()))?;
         // While this one waited for its turn, another may have come free.
-        if let Some(sender) = self.pop_idle().filter(SendRequest::is_ready) {
-            return Ok((sender, true));
+        if let Some(pooled) = self.pop_idle().filter(|idle| idle.sender.is_ready()) {
+            return Ok((pooled, true));
         }
-        let mut sender = self.dialer.dial().await?;
-        sender
+        let mut connection = self.dialer.dial().await?;
+        connection
+            .sender
             .ready()
             .await
             .map_err(|error| SendError::Connect(chain(&error)))?;
-        Ok((sender, false))
+        Ok((connection, false))
     }
 
-    fn pop_idle(&self) -> Option<SendRequest<Full<Bytes>>> {
+    fn pop_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(candidate) = idle.pop() {
             if candidate.since.elapsed() > IDLE_MAX {
@@ -220,20 +226,20 @@ impl HttpTransport {
                 idle.clear();
                 return None;
             }
-            if !candidate.sender.is_closed() {
-                return Some(candidate.sender);
+            if !candidate.connection.sender.is_closed() {
+                return Some(candidate.connection);
             }
         }
         None
     }
 
-    fn put_back(&self, sender: SendRequest<Full<Bytes>>) {
-        if sender.is_closed() {
+    fn put_back(&self, connection: Connection) {
+        if connection.sender.is_closed() {
             return;
         }
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push(Idle {
-            sender,
+            connection,
             since: Instant::now(),
         });
     }
