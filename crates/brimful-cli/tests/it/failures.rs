@@ -251,3 +251,35 @@ fn nothing_is_sent_before_the_time_that_the_server_names() {
     }
     assert_eq!(dir.summary("out.jsonl")["cooldowns"], 1);
 }
+
+/// The first reply has this encoding and this body; throttling is not taken for network trouble.
+#[track_caller]
+fn is_throttled(encoding: &str, body: &'static [u8]) {
+    let headers = format!("retry-after-ms: 20\r\ncontent-encoding: {encoding}\r\n");
+    let server = Scripted::start(move |seen| match seen.number {
+        0 => Reply::Send(reply("429 Too Many Requests", &headers, body)),
+        _ => Reply::Send(answer("fine")),
+    });
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 1);
+    dir.run_at(
+        &server.url(),
+        "in.jsonl -o out.jsonl --max-attempts 1 --trace t.jsonl",
+    )
+    .exits(0);
+    let trace = dir.json_lines("t.jsonl");
+    assert_eq!(trace[0]["class"], "throttled", "{encoding}: {}", trace[0]);
+    assert_eq!(trace[0]["status"], 429);
+}
+
+#[test]
+fn a_429_without_a_body_says_all_by_its_status_whatever_its_encoding() {
+    is_throttled("gzip", b"");
+    is_throttled("br", b"");
+}
+
+#[test]
+fn a_429_whose_body_cannot_be_read_says_all_by_its_status() {
+    is_throttled("gzip", b"no gzip");
+    is_throttled("br", b"\x0b\x02\x80");
+}

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use tokio::sync::Semaphore;
@@ -156,7 +156,7 @@ impl HttpTransport {
                     let first_byte = Instant::now();
                     let (parts, body) = response.into_parts();
                     let body = self.collect(body).await?;
-                    let body = self.decompress(&parts.headers, body)?;
+                    let body = self.plain(parts.status, &parts.headers, body)?;
                     self.put_back(connection);
                     let status = parts.status.as_u16();
                     return Ok(Response {
@@ -274,14 +274,32 @@ impl HttpTransport {
         Ok(only.unwrap_or_else(|| whole.freeze()))
     }
 
+    /// The body without its encoding. A refusal is told by its status and headers, so that one with
+    /// an unreadable body counts as one without a body.
+    fn plain(
+        &self,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Bytes, SendError> {
+        if body.is_empty() {
+            return Ok(body);
+        }
+        match self.decompress(headers, body) {
+            Err(SendError::Garbled(_)) if status.as_u16() >= 400 => Ok(Bytes::new()),
+            plain => plain,
+        }
+    }
+
     fn decompress(&self, headers: &HeaderMap, body: Bytes) -> Result<Bytes, SendError> {
         let Some(encoding) = headers.get(CONTENT_ENCODING) else {
             return Ok(body);
         };
-        if encoding == "identity" {
+        let is = |name: &[u8]| encoding.as_bytes().trim_ascii().eq_ignore_ascii_case(name);
+        if is(b"identity") {
             return Ok(body);
         }
-        if encoding != "gzip" {
+        if !is(b"gzip") && !is(b"x-gzip") {
             return Err(SendError::Garbled(format!(
                 "content encoding {encoding:?} was not asked for"
             )));
