@@ -320,7 +320,7 @@ fn a_connection_answered_before_it_was_read_is_not_used_again() {
 
 #[test]
 fn an_address_where_nobody_listens_costs_no_attempts() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let at = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
     let dir = TestDir::new();
