@@ -1,9 +1,13 @@
 //! Keeps secrets out of everything that is written or shown.
 
+mod headers;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use memchr::memmem::Finder;
 use secrecy::{ExposeSecret, SecretString};
+
+pub use headers::{Origin, secrets_of_header};
 
 const MASK: &[u8] = b"[redacted]";
 

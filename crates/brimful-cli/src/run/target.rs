@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use brimful::redact::Redactor;
+use brimful::redact::{Origin, Redactor, secrets_of_header};
 use brimful::transport::{HttpOptions, HttpTransport, MockTransport, Transport};
 use brimful_sim::ServerConfig;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -36,7 +36,10 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
     let mut secrets = Vec::new();
     let mut headers = HeaderMap::new();
     for header in &args.target.header {
-        let (name, value) = parse_header(header, &mut secrets)?;
+        let (name, mut value, origin) = parse_header(header)?;
+        let found = secrets_of_header(&name, &value, origin);
+        value.set_sensitive(!found.is_empty());
+        secrets.extend(found);
         headers.append(name, value);
     }
     if let Some(key) = key(args)? {
@@ -57,6 +60,13 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
         None => OPENAI_URL_VARIABLE,
     };
     let http = HttpTransport::new(options).map_err(|error| usage(format!("{named}: {error}")))?;
+    if let Some(auth) = http.proxy_authorization() {
+        secrets.extend(secrets_of_header(
+            &PROXY_AUTHORIZATION,
+            auth,
+            Origin::Environment,
+        ));
+    }
     Ok((
         Transport::Http(Arc::new(http)),
         Arc::new(Redactor::new(&secrets)),
@@ -112,10 +122,7 @@ fn key(args: &RunArgs) -> anyhow::Result<Option<SecretString>> {
     Ok(key)
 }
 
-fn parse_header(
-    text: &str,
-    secrets: &mut Vec<SecretString>,
-) -> anyhow::Result<(HeaderName, HeaderValue)> {
+fn parse_header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue, Origin)> {
     let (name, value) = text
         .split_once(':')
         .ok_or_else(|| usage("--header: write 'Name: value' or 'Name: env:VARIABLE'"))?;
@@ -129,25 +136,19 @@ fn parse_header(
     let Some(variable) = value.strip_prefix("env:") else {
         let value = HeaderValue::from_str(value)
             .map_err(|_| usage(format!("--header {name}: the value is not valid")))?;
-        return Ok((name, value));
+        return Ok((name, value, Origin::Typed));
     };
-    let secret = std::env::var(variable).map_err(|_| {
+    let value = std::env::var(variable).map_err(|_| {
         usage(format!(
             "--header {name}: the variable {variable} is not set"
         ))
     })?;
-    let mut value = HeaderValue::from_str(secret.trim()).map_err(|_| {
+    let value = HeaderValue::from_str(value.trim()).map_err(|_| {
         usage(format!(
             "--header {name}: the value of {variable} is not valid"
         ))
     })?;
-    value.set_sensitive(true);
-    secrets.push(SecretString::from(secret.trim()));
-    // `Bearer KEY`: a server may well repeat the key without the word before it.
-    if let Some((_, key)) = secret.trim().split_once(' ') {
-        secrets.push(SecretString::from(key.trim()));
-    }
-    Ok((name, value))
+    Ok((name, value, Origin::Environment))
 }
 
 /// A provider that enforces what the client was told, as buckets of one second.

@@ -36,6 +36,26 @@ fn plain_http_goes_through_the_proxy_with_the_whole_address() {
 }
 
 #[test]
+fn what_the_proxy_was_told_is_in_no_file() {
+    let proxy = Scripted::start(|seen| {
+        let mut text = format!("{} and open sesame", seen.head);
+        text.push_str(" basic dXNlcjpvcGVuIHNlc2FtZQ==, ");
+        text.push_str("dXNlcjpvcGVuIHNlc2FtZQ==");
+        Reply::Send(answer(&text))
+    });
+    let dir = TestDir::new();
+    dir.write("in.txt", "one\n");
+    let http_proxy = proxy.root().replace("http://", &format!("http://{USER}@"));
+    dir.run_at("http://api.example.invalid/v1", "in.txt -o out.csv")
+        .args("--model m --trace t.jsonl")
+        .env("http_proxy", &http_proxy)
+        .exits(0);
+    for secret in ["open sesame", "dXNlcjpvcGVuIHNlc2FtZQ"] {
+        assert_eq!(dir.files_with(secret), [] as [&str; 0], "{secret}");
+    }
+}
+
+#[test]
 fn no_proxy_is_honoured() {
     let proxy = Scripted::start(|_| Reply::Send(answer("by proxy")));
     let server = Scripted::start(|_| Reply::Send(answer("direct")));

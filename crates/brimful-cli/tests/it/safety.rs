@@ -123,6 +123,53 @@ fn a_key_that_the_server_repeats_is_in_no_file_and_not_on_the_screen() {
     assert!(dir.read("trace.jsonl").contains("[redacted]"));
 }
 
+/// Repeats the whole head of a request in its answer, and the words of its values.
+fn parrot() -> Scripted {
+    Scripted::start(|seen| {
+        let words: Vec<&str> = seen.head.split([' ', ';', '=']).collect();
+        let text = format!("{} and {}", seen.head, words.join("\n"));
+        Reply::Send(answer(&text))
+    })
+}
+
+#[test]
+fn secrets_that_were_typed_are_kept_as_well() {
+    let server = parrot();
+    let dir = TestDir::new();
+    dir.write("in.txt", "one\n");
+    let headers = [
+        ("Authorization", "Bearer typed-0001"),
+        ("X-API-Key", "typed-0002"),
+        ("api-key", "typed-0003"),
+        ("x-goog-api-key", "typed-0004"),
+        ("Cookie", "theme=plain; session=typed-000000000005"),
+        ("Proxy-Authorization", "Basic typed-0006"),
+        ("X-Plain", "typed-and-seen"),
+    ];
+    let mut invocation = dir.run_at(&server.url(), "in.txt -o out.csv --model m");
+    let mut config = "[run.header]\n".to_owned();
+    for (name, value) in headers {
+        invocation = invocation.arg("--header").arg(format!("{name}: {value}"));
+        config.push_str(&format!("{name} = \"{value}\"\n"));
+    }
+    invocation.exits(0);
+    // Not a file of the run, which may hold what its owner writes into it.
+    let folder = TestDir::new();
+    folder.write("brimful.toml", config);
+    dir.run_at(&server.url(), "in.txt -o out2.csv --model m --config")
+        .arg(folder.path("brimful.toml"))
+        .exits(0);
+    assert_eq!(dir.files_with("typed-0"), [] as [&str; 0]);
+    for output in ["out.csv", "out2.csv"] {
+        let answer = dir.read(output);
+        assert!(answer.contains("typed-and-seen"), "{answer}");
+        assert!(answer.contains("plain"), "{answer}");
+    }
+    for seen in server.seen() {
+        assert_eq!(seen.head.matches("typed-0").count(), 6, "{}", seen.head);
+    }
+}
+
 #[test]
 fn secrets_of_other_headers_are_kept_as_well() {
     // The server repeats every header line, and the key of one without the word before it.
@@ -143,17 +190,17 @@ fn secrets_of_other_headers_are_kept_as_well() {
         .arg("--header")
         .arg("X-Plain: seen")
         .env("MY_AUTH", &format!("bearer {KEY}"))
-        .env("MY_TEAM", "team-secret-77")
+        .env("MY_TEAM", "team-secret-77-of-12")
         .exits(0);
     let sent = &server.seen()[0].head;
     for line in [
         format!("authorization: bearer {KEY}\r\n"),
-        "x-team: team-secret-77\r\n".to_owned(),
+        "x-team: team-secret-77-of-12\r\n".to_owned(),
         "x-plain: seen\r\n".to_owned(),
     ] {
         assert!(sent.contains(&line), "{sent}");
     }
-    for secret in [KEY, "team-secret-77"] {
+    for secret in [KEY, "team-secret-77-of-12"] {
         assert_eq!(dir.files_with(secret), [] as [&str; 0], "{secret}");
     }
     assert!(dir.read("out.csv").contains("x-plain: seen"));

@@ -66,7 +66,6 @@ enum Connector {
     Forward {
         connector: Plain,
         proxy: Uri,
-        auth: Option<HeaderValue>,
     },
 }
 
@@ -74,6 +73,7 @@ enum Connector {
 #[derive(Clone)]
 pub struct Dialer {
     connector: Connector,
+    proxy_authorization: Option<HeaderValue>,
     target: Uri,
     headers_max_bytes: usize,
     connect_timeout: Duration,
@@ -100,11 +100,13 @@ impl Dialer {
         tcp.set_nodelay(true);
         let tls = tls_config(&target)?;
         let https = target.scheme_str() == Some("https");
-        let connector = match Matcher::from_env().intercept(&target) {
+        let proxy = Matcher::from_env().intercept(&target);
+        let auth = proxy.as_ref().and_then(|proxy| proxy.basic_auth().cloned());
+        let connector = match proxy {
             None => Connector::Direct((tcp, tls).into()),
             Some(proxy) if https => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
-                if let Some(auth) = proxy.basic_auth() {
+                if let Some(auth) = &auth {
                     tunnel = tunnel.with_auth(auth.clone());
                 }
                 Connector::Tunnel((tunnel, tls).into())
@@ -112,11 +114,11 @@ impl Dialer {
             Some(proxy) => Connector::Forward {
                 connector: (tcp, tls).into(),
                 proxy: proxy.uri().clone(),
-                auth: proxy.basic_auth().cloned(),
             },
         };
         Ok(Self {
             connector,
+            proxy_authorization: auth,
             target,
             headers_max_bytes,
             connect_timeout,
@@ -140,12 +142,14 @@ impl Dialer {
         }
     }
 
-    /// The header that a plain HTTP proxy wants with each request.
-    pub(super) fn proxy_authorization(&self) -> Option<&HeaderValue> {
-        match &self.connector {
-            Connector::Forward { auth, .. } => auth.as_ref(),
-            _ => None,
-        }
+    /// What the proxy is told of its user.
+    pub(super) const fn proxy_authorization(&self) -> Option<&HeaderValue> {
+        self.proxy_authorization.as_ref()
+    }
+
+    /// Whether the proxy reads each request, and not only the one for a tunnel.
+    pub(super) const fn forwards(&self) -> bool {
+        matches!(self.connector, Connector::Forward { .. })
     }
 
     /// Opens one connection and lets it run.
@@ -164,9 +168,9 @@ impl Dialer {
         match &self.connector {
             Connector::Direct(connector) => self.open(connector.clone(), target).await,
             Connector::Tunnel(connector) => self.open(connector.clone(), target).await,
-            Connector::Forward {
-                connector, proxy, ..
-            } => self.open(connector.clone(), proxy.clone()).await,
+            Connector::Forward { connector, proxy } => {
+                self.open(connector.clone(), proxy.clone()).await
+            }
         }
     }
 

@@ -109,7 +109,7 @@ impl HttpTransport {
                 "brimful/",
                 env!("CARGO_PKG_VERSION")
             )));
-        if let Some(auth) = dialer.proxy_authorization() {
+        if let Some(auth) = dialer.proxy_authorization().filter(|_| dialer.forwards()) {
             headers.insert(PROXY_AUTHORIZATION, auth.clone());
         }
         Ok(Self {
@@ -121,6 +121,12 @@ impl HttpTransport {
             idle: Mutex::new(Vec::new()),
             dials: Semaphore::new(DIALS_MAX),
         })
+    }
+
+    /// What a proxy that the environment names is told of its user: a secret.
+    #[must_use]
+    pub const fn proxy_authorization(&self) -> Option<&HeaderValue> {
+        self.dialer.proxy_authorization()
     }
 
     pub(super) fn host(&self) -> &str {
