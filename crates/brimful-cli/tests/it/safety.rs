@@ -207,6 +207,20 @@ fn secrets_of_other_headers_are_kept_as_well() {
 }
 
 #[test]
+fn an_ordinary_word_from_the_environment_leaves_answers_as_they_are() {
+    let server = Scripted::start(|_| Reply::Send(answer("many choices")));
+    let dir = TestDir::new();
+    dir.write("in.txt", "one\n");
+    dir.run_at(&server.url(), "in.txt -o out.csv --model m")
+        .arg("--header")
+        .arg("X-Team: env:TEAM")
+        .env("TEAM", "choices")
+        .exits(0);
+    assert!(server.seen()[0].head.contains("x-team: choices\r\n"));
+    assert_eq!(dir.csv("out.csv")[1][1], "many choices");
+}
+
+#[test]
 fn escape_codes_of_a_server_do_not_reach_the_screen() {
     let mock = Mock::start("--escape-codes --error-share 0.4");
     let quota = Mock::start("--escape-codes --quota-after 0");

@@ -24,7 +24,9 @@ pub enum Origin {
 }
 
 /// What a server must not be able to put into files by repeating this header: the value, what
-/// stands behind the scheme in `Bearer KEY`, and the password in `Basic …`.
+/// stands behind the scheme in `Bearer KEY`, and the password in `Basic …`. Of other headers only
+/// what comes from the environment and looks like a key: masking the name of a team, or a word that
+/// is part of every answer, would destroy them.
 #[must_use]
 pub fn secrets_of_header(
     name: &HeaderName,
@@ -35,9 +37,6 @@ pub fn secrets_of_header(
     let Ok(value) = str::from_utf8(value.as_bytes()) else {
         return Vec::new();
     };
-    if !by_name && origin == Origin::Typed {
-        return Vec::new();
-    }
     let mut parts = vec![value.to_owned()];
     if *name == COOKIE {
         // A cookie such as `theme=dark` is an ordinary word.
@@ -50,6 +49,9 @@ pub fn secrets_of_header(
         if scheme.eq_ignore_ascii_case("basic") {
             parts.extend(basic_password(rest));
         }
+    }
+    if !by_name {
+        parts.retain(|part| origin == Origin::Environment && looks_like_key(part));
     }
     parts.into_iter().map(SecretString::from).collect()
 }
@@ -142,6 +144,24 @@ mod tests {
     #[test]
     fn other_headers_that_were_typed_are_not() {
         are_secret("x-team", "0123456789abcdef", Origin::Typed, &[]);
+    }
+
+    #[test]
+    fn a_value_from_the_environment_is_secret_if_it_looks_like_a_key() {
+        let from = Origin::Environment;
+        are_secret("x-team", "choices", from, &[]);
+        are_secret("x-team", "the-team-of-the-north", from, &[]);
+        are_secret("x-team", "team 1 of the large north", from, &[]);
+        are_secret("x-day", "2026-01-02T03:04", from, &["2026-01-02T03:04"]);
+        are_secret("x-day", "2026-01-02", from, &[]);
+        are_secret("x-number", "0123456789012345", from, &[]);
+        are_secret("x-key", "0123456789abcdef", from, &["0123456789abcdef"]);
+        are_secret(
+            "x-key",
+            "Token 0123456789abcdef",
+            from,
+            &["0123456789abcdef"],
+        );
     }
 
     #[test]
