@@ -54,7 +54,7 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, args: RunArgs) -> anyhow::R
             .map_err(anyhow::Error::new)
     })?;
     let (summary, signal) = summary;
-    report::print(args.watch.log_format, &summary, signal, to_stdout)?;
+    report::print(args.watch.log_format, &summary, signal, to_stdout);
     Ok(exit(&summary, signal))
 }
 
@@ -256,7 +256,7 @@ fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
             line => format!("{file}:{line}: {reason}"),
         };
         match format {
-            LogFormat::Text => writeln!(std::io::stderr(), "{text}")?,
+            LogFormat::Text => show(&text),
             LogFormat::Json => say(format, "error", &text),
         }
     }
@@ -276,6 +276,11 @@ pub(crate) fn say(format: LogFormat, level: &str, text: &str) {
         LogFormat::Text => format!("brimful: {text}"),
         LogFormat::Json => serde_json::json!({ "level": level, "message": text }).to_string(),
     };
-    // There is nobody to tell if standard error is gone.
+    show(&line);
+}
+
+/// A line on standard error.
+fn show(line: &str) {
+    // There is nobody to tell if standard error is gone, and it is no reason to fail.
     let _unseen = writeln!(std::io::stderr(), "{line}");
 }

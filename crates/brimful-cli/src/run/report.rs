@@ -1,6 +1,5 @@
 //! What is printed at the end of a run, and of each attempt with `--log-format json`.
 
-use std::io::Write;
 use std::time::Duration;
 
 use brimful::outputs::AttemptLog;
@@ -8,37 +7,27 @@ use brimful::report::Quantiles;
 use brimful::run::{Stop, Summary};
 use brimful_providers::text::strip_control;
 
-use super::say;
+use super::{say, show};
 use crate::args::LogFormat;
 use crate::screen::{clock, grouped};
 
 pub(super) fn attempt_log() -> AttemptLog {
-    AttemptLog::new(|line| {
-        // There is nobody to tell if standard error is gone.
-        let _unseen = writeln!(std::io::stderr(), "{line}");
-    })
+    AttemptLog::new(show)
 }
 
 /// The summary on standard error. `to_stdout`: there is no file to name.
-pub(super) fn print(
-    format: LogFormat,
-    summary: &Summary,
-    signal: Option<u8>,
-    to_stdout: bool,
-) -> anyhow::Result<()> {
+pub(super) fn print(format: LogFormat, summary: &Summary, signal: Option<u8>, to_stdout: bool) {
     if let Some(message) = &summary.message {
         say(format, "error", message);
     }
     if format == LogFormat::Json {
         let line = serde_json::json!({ "level": "info", "summary": summary });
-        writeln!(std::io::stderr(), "{line}")?;
-        return Ok(());
+        show(&line.to_string());
+        return;
     }
-    let mut err = std::io::stderr().lock();
     for line in lines(summary, signal, to_stdout) {
-        writeln!(err, "{line}")?;
+        show(&line);
     }
-    Ok(())
 }
 
 fn lines(summary: &Summary, signal: Option<u8>, to_stdout: bool) -> Vec<String> {

@@ -214,3 +214,29 @@ fn nothing_is_coloured_where_there_is_no_terminal() {
         .exits(0);
     assert!(!done.stderr.contains('\u{1b}'), "{:?}", done.stderr);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_depends_on_a_standard_error_that_takes_no_more() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 3);
+    for (output, flags) in [
+        ("a.jsonl", ""),
+        ("b.jsonl", "--log-format json"),
+        ("c.jsonl", "--progress bar"),
+        ("d.jsonl", "--progress json --progress-every 1ms"),
+    ] {
+        dir.run_at(mock.url(), "in.jsonl -o")
+            .arg(output)
+            .args(flags)
+            .exits_unheard(0);
+        assert_eq!(dir.json_lines(output).len(), 3);
+    }
+    dir.write("bad.jsonl", "nonsense\n");
+    dir.run_at(
+        mock.url(),
+        "bad.jsonl -o e.jsonl --input-format batch --strict",
+    )
+    .exits_unheard(2);
+}
