@@ -268,7 +268,7 @@ pub(crate) struct OutputArgs {
     /// What an answer must survive: power loss (written to disk in groups), or this process' death
     #[arg(long, value_enum, default_value = "power")]
     pub(crate) durability: Durability,
-    /// Send dead letters of earlier runs again
+    /// Send all dead letters of earlier runs again; not with --first
     #[arg(long)]
     pub(crate) retry_failed: bool,
     /// Forget earlier answers (they are kept in FILE.old) and send everything

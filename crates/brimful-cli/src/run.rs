@@ -106,6 +106,12 @@ fn usage(text: impl Into<String>) -> anyhow::Error {
 
 fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
     let requests = &args.requests;
+    if args.outputs.retry_failed && requests.first.is_some() {
+        return Err(usage(
+            "--retry-failed sends all dead letters again, --first leaves rows out: give one of the \
+             two",
+        ));
+    }
     let input = match (&args.input, requests.repeat) {
         (None, Some(count)) => Input::Repeat(count),
         (Some(path), None) if path.as_os_str() == "-" => Input::Stdin,

@@ -154,6 +154,26 @@ fn retry_failed_sends_dead_letters_again() {
 }
 
 #[test]
+fn retry_failed_is_refused_for_a_part_of_the_input() {
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 4);
+    let failing = Mock::start("--error-share 1");
+    dir.run_at(failing.url(), "in.jsonl -o out.jsonl --max-attempts 1")
+        .exits(3);
+    let before = dir.read("out.jsonl.errors.jsonl");
+    let mock = Mock::start("");
+    dir.write("brimful.toml", "[run]\nretry-failed = true\n");
+    for flags in ["--retry-failed", "--config brimful.toml"] {
+        dir.run_at(mock.url(), "in.jsonl -o out.jsonl --first 1")
+            .args(flags)
+            .exits(2)
+            .says(&["--retry-failed", "--first"]);
+    }
+    assert_eq!(mock.count("requests"), 0);
+    assert_eq!(dir.read("out.jsonl.errors.jsonl"), before);
+}
+
+#[test]
 fn fresh_starts_over_and_keeps_the_old_answers() {
     let mock = Mock::start("");
     let dir = TestDir::new();
