@@ -17,6 +17,8 @@ const CONCURRENCY_WITHOUT_RATE: u64 = 64;
 const CONCURRENCY_WITH_RATE: u64 = 4096;
 /// Descriptors that are not connections: files, the terminal, timers.
 const DESCRIPTORS_RESERVED: u64 = 64;
+/// What macOS takes at most where the hard limit says more, or that there is none (`OPEN_MAX`).
+const DESCRIPTORS_MACOS: u64 = 10_240;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -122,18 +124,67 @@ pub(super) fn concurrency(args: &RunArgs) -> anyhow::Result<u64> {
 
 /// Connections that the descriptor limit leaves room for, after raising it as far as it goes.
 fn descriptors() -> u64 {
-    let limit = getrlimit(Resource::Nofile);
-    let (soft, hard) = (limit.current, limit.maximum);
-    if soft != hard {
-        // Where it is refused, the old limit stands.
-        let _refused = setrlimit(
-            Resource::Nofile,
-            Rlimit {
-                current: hard,
-                maximum: hard,
-            },
-        );
-    }
+    raise(getrlimit(Resource::Nofile), |limit| {
+        setrlimit(Resource::Nofile, limit).is_ok()
+    });
     let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     now.saturating_sub(DESCRIPTORS_RESERVED).max(1)
+}
+
+/// Raises a limit as far as `set` takes it. Where nothing is taken, the old limit stands.
+fn raise(limit: Rlimit, mut set: impl FnMut(Rlimit) -> bool) {
+    let Rlimit { current, maximum } = limit;
+    let finite = Some(DESCRIPTORS_MACOS);
+    // No limit is more than any number, unlike in the order of `Option`.
+    let is_more = |wanted: Option<u64>, than: Option<u64>| {
+        than.is_some_and(|than| wanted.is_none_or(|wanted| wanted > than))
+    };
+    let mut taken = |wanted| {
+        set(Rlimit {
+            current: wanted,
+            maximum,
+        })
+    };
+    if is_more(maximum, current)
+        && !taken(maximum)
+        && is_more(maximum, finite)
+        && is_more(finite, current)
+    {
+        taken(finite);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The limits that a system is asked for which takes numbers up to `most`.
+    fn asked(current: Option<u64>, maximum: Option<u64>, most: u64) -> Vec<Option<u64>> {
+        let mut asked = Vec::new();
+        raise(Rlimit { current, maximum }, |limit| {
+            assert_eq!(limit.maximum, maximum);
+            asked.push(limit.current);
+            limit.current.is_some_and(|number| number <= most)
+        });
+        asked
+    }
+
+    #[test]
+    fn descriptors_are_raised_as_far_as_the_system_takes_it() {
+        assert_eq!(asked(Some(1024), Some(4096), u64::MAX), [Some(4096)]);
+        // macOS: the hard limit is infinite, and asking for it is refused.
+        assert_eq!(asked(Some(256), None, 10_240), [None, Some(10_240)]);
+        assert_eq!(
+            asked(Some(256), Some(1 << 40), 10_240),
+            [Some(1 << 40), Some(10_240)]
+        );
+    }
+
+    #[test]
+    fn descriptors_are_never_lowered() {
+        assert_eq!(asked(Some(4096), Some(4096), u64::MAX), []);
+        assert_eq!(asked(None, None, u64::MAX), []);
+        assert_eq!(asked(Some(20_000), None, 20_000), [None]);
+        assert_eq!(asked(Some(256), Some(4096), 100), [Some(4096)]);
+    }
 }
