@@ -42,14 +42,16 @@ pub(crate) enum Command {
 const RUN_EXAMPLES: &str = "\
 Examples:
   Try it without a key or a network:
-    brimful run examples/emoji.csv -o captions.csv --provider mock --model demo --rpm 6000 \\
+    brimful run examples/emoji.csv -o captions.csv --provider mock \\
+      --model demo --rpm 6000 \\
       --prompt 'Write a caption for {{ emoji }} ({{ name }})'
   An OpenAI Batch file at 500 requests and 200,000 tokens a minute:
     brimful run batch.jsonl -o answers.jsonl --rpm 500 --tpm 200k
   The same command again sends only what has no answer.
 
-Exit codes: 0 every request answered; 1 fatal, nothing lost; 2 wrong usage or refused by --strict;
-3 finished with dead letters; 4 stopped by --max-cost or --deadline; 130/143 stopped by a signal.";
+Exit codes: 0 every request answered; 1 fatal, nothing lost; 2 wrong usage or
+refused by --strict; 3 finished with dead letters; 4 stopped by --deadline or
+by --max-cost; 130, 143, 129 stopped by a signal.";
 
 /// Send a file of prompts and keep every answer once
 #[derive(Debug, Args)]
@@ -265,7 +267,7 @@ pub(crate) struct OutputArgs {
     /// OUTPUT.journal.jsonl; with `-o -`, none
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
-    /// What an answer must survive: power loss (written to disk in groups), or this process' death
+    /// What an answer must survive: power loss (written to disk in groups), or this process's death
     #[arg(long, value_enum, default_value = "power")]
     pub(crate) durability: Durability,
     /// Send all dead letters of earlier runs again; not with --first

@@ -34,6 +34,18 @@ fn completions_are_scripts_for_every_shell() {
 }
 
 #[test]
+fn the_example_in_the_help_is_not_broken_by_a_narrow_terminal() {
+    let dir = TestDir::new();
+    let help = dir.brimful("run --help").env("COLUMNS", "80").exits(0);
+    let (_, examples) = help.stdout.split_once("Examples:\n").unwrap();
+    let (first, _) = examples.split_once("An OpenAI Batch").unwrap();
+    let command: Vec<&str> = first.lines().skip(1).map(str::trim_end).collect();
+    let (last, lines) = command[..command.len() - 1].split_last().unwrap();
+    assert!(lines.iter().all(|line| line.ends_with('\\')), "{first}");
+    assert!(!last.ends_with('\\'), "{first}");
+}
+
+#[test]
 fn every_command_has_a_man_page() {
     let dir = TestDir::new();
     for (command, title, word) in [
