@@ -2,13 +2,14 @@
 //!
 //! Decisions are the engine's. Here is only what does I/O: receive, spawn, write, sleep.
 
+mod end;
 mod view;
 
 use std::time::Duration;
 
 use brimful_core::{
     AttemptId, AttemptResult, Charge, ChargeRule, Class, Engine, EngineConfig, Event, Input,
-    LimitSpecError, Outcome, Output, RequestId, StopReason, Timestamp,
+    LimitSpecError, Outcome, Output, RequestId, Timestamp,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
@@ -17,11 +18,14 @@ use tokio::task::AbortHandle;
 use crate::attempt::{self, AttemptEnd, Report, Shared};
 use crate::clock::Clock;
 use crate::outputs::{DeadLetter, Outputs, WriteError};
-use crate::progress::{LimitProgress, Progress};
+use crate::progress::Progress;
 use crate::report::Tally;
 use crate::request::{BadRow, Item, Request};
 use crate::trace::AttemptRecord;
 use crate::transport::{Outgoing, Transport};
+
+pub(crate) use end::DriverReport;
+pub use end::EndCause;
 
 /// Requests that the engine holds beyond those in flight: enough to never starve it between two
 /// wake-ups of the reader, few enough to cost no memory.
@@ -56,50 +60,6 @@ pub(crate) struct DriverOptions {
     pub(crate) spending_cap_usd: Option<f64>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) clock: Clock,
-}
-
-/// Why a run ended before its input did.
-#[derive(Debug)]
-pub enum EndCause {
-    /// The engine stopped: the last failure's words say why.
-    Upstream {
-        /// Why.
-        reason: StopReason,
-        /// What the provider said.
-        message: String,
-    },
-    /// An answer or a dead letter could not be written.
-    Output(WriteError),
-    /// The input could not be read on.
-    Source(String),
-    /// The spending cap was reached.
-    SpendingCap,
-    /// The deadline was reached.
-    Deadline,
-}
-
-impl EndCause {
-    /// Whether the user asked for it.
-    const fn is_planned(&self) -> bool {
-        matches!(self, Self::SpendingCap | Self::Deadline)
-    }
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub(crate) struct DriverReport {
-    pub(crate) tally: Tally,
-    pub(crate) limits: Vec<LimitProgress>,
-    pub(crate) cause: Option<EndCause>,
-    /// Ids of requests whose attempts were given up in flight.
-    pub(crate) abandoned_ids: Vec<String>,
-    /// Ids whose answers arrived and could not be written.
-    pub(crate) unwritten_ids: Vec<String>,
-    /// Requests that were read but not answered.
-    pub(crate) unanswered: u64,
-    pub(crate) source_finished: bool,
-    /// Said when not a limit but `--concurrency` holds the run back.
-    pub(crate) concurrency_note: Option<String>,
 }
 
 /// What the reader thread sends.

@@ -1,5 +1,5 @@
-//! Standard output, written by a thread of its own: whoever reads it slowly, or not at all, must not
-//! keep signals and answers waiting.
+//! Standard output, written by a thread of its own: whoever reads it slowly, or not at all, must
+//! not keep signals and answers waiting.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

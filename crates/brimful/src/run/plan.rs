@@ -192,7 +192,7 @@ impl Plan {
         journal
     }
 
-    /// Says that a run has begun, so that the summary of an earlier one is not taken for this one's.
+    /// Says that a run has begun, so that the summary of an earlier one is not taken for its own.
     pub(super) fn begin_summary(&self) -> Result<(), RunError> {
         let Some(path) = &self.summary else {
             return Ok(());
