@@ -161,9 +161,11 @@ impl Tally {
         self.wait.record(wait);
         self.total.record(total);
         let usage = usage.unwrap_or_default();
-        self.usage.input += usage.input;
-        self.usage.output += usage.output;
-        self.usage.cached += usage.cached;
+        // A server may report anything.
+        let sum = &mut self.usage;
+        sum.input = sum.input.saturating_add(usage.input);
+        sum.output = sum.output.saturating_add(usage.output);
+        sum.cached = sum.cached.saturating_add(usage.cached);
     }
 
     /// From `now` on this limit keeps the next request waiting.
@@ -217,5 +219,25 @@ impl Tally {
             self.service.quantiles(),
             self.total.quantiles(),
         ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_reports_absurd_usage_does_no_harm() {
+        let mut tally = Tally::new(None);
+        let usage = Usage {
+            input: u64::MAX,
+            output: u64::MAX - 1,
+            cached: u64::MAX,
+        };
+        for _ in 0..3 {
+            tally.answered(Duration::ZERO, Duration::ZERO, Some(usage));
+        }
+        assert_eq!(tally.counts().usage.output, u64::MAX);
+        assert_eq!(tally.counts().usage.input, u64::MAX);
     }
 }

@@ -126,14 +126,16 @@ impl Resources {
     fn of_this_process() -> Option<Self> {
         let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
         let seconds = |time: TimeVal| {
-            let micros = Duration::from_micros(time.tv_usec().unsigned_abs());
-            (Duration::from_secs(time.tv_sec().unsigned_abs()) + micros).as_secs_f64()
+            // Their width differs from system to system.
+            let secs = u64::try_from(time.tv_sec()).unwrap_or(0);
+            let micros = u64::try_from(time.tv_usec()).unwrap_or(0);
+            (Duration::from_secs(secs) + Duration::from_micros(micros)).as_secs_f64()
         };
         // Linux counts in KiB, macOS in bytes.
         let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
         Some(Self {
             cpu_s: round(seconds(usage.user_time()) + seconds(usage.system_time())),
-            peak_memory_bytes: usage.max_rss().unsigned_abs() * unit,
+            peak_memory_bytes: u64::try_from(usage.max_rss()).unwrap_or(0) * unit,
         })
     }
 }
@@ -234,16 +236,21 @@ impl Summary {
 
 fn sums(report: &DriverReport, totals: &Totals, stale: u64) -> RequestSums {
     let counts = report.tally.counts();
-    let dead_before = totals.skipped() - totals.answered_before();
     RequestSums {
         read: counts.rows_read + totals.skipped(),
         answered: counts.answered,
         answered_before: totals.answered_before(),
-        dead: counts.dead + dead_before,
+        dead: counts.dead + dead_before(totals),
         bad_rows: counts.bad_rows,
         unanswered: report.unanswered,
         stale,
     }
+}
+
+/// Dead letters of earlier runs. After an early stop the reader may still be counting: what it adds
+/// between the two readings must not turn the difference round.
+fn dead_before(totals: &Totals) -> u64 {
+    totals.skipped().saturating_sub(totals.answered_before())
 }
 
 fn stopped_by(report: &DriverReport) -> Option<Stop> {
@@ -322,4 +329,40 @@ fn seconds(time: Duration) -> f64 {
 
 fn round(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn what_this_process_used_is_known() {
+        let used = Resources::of_this_process().unwrap();
+        assert!(used.peak_memory_bytes > 1 << 20, "{used:?}");
+        assert!((0.0..1e6).contains(&used.cpu_s), "{used:?}");
+    }
+
+    #[test]
+    fn counts_that_grow_while_they_are_read_do_no_harm() {
+        let totals = Totals::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let reader = {
+            let (totals, stop) = (totals.clone(), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    totals.0.answered_before.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        };
+        while totals.answered_before() == 0 {
+            std::hint::spin_loop();
+        }
+        let most = (0..1_000_000).map(|_| dead_before(&totals)).max();
+        stop.store(true, Ordering::Relaxed);
+        reader.join().unwrap();
+        assert_eq!(most, Some(0));
+    }
 }
