@@ -79,6 +79,7 @@ async fn lines(every: Duration, totals: &Totals, progress: &mut watch::Receiver<
                 "output_tokens": now.counts.usage.output,
                 "cost_usd": now.counts.cost_usd,
                 "eta_s": eta(&now, totals, &rate).map(|eta| round(eta.as_secs_f64())),
+                "upstream_message": now.cooldown.map(|_| now.upstream_message.as_str()),
                 "concurrency_note": now.concurrency_note,
                 "stopping": now.stopping,
             }

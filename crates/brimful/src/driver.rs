@@ -2,13 +2,14 @@
 //!
 //! Decisions are the engine's. Here is only what does I/O: receive, spawn, write, sleep.
 
+mod end;
 mod view;
 
 use std::time::Duration;
 
 use brimful_core::{
     AttemptId, AttemptResult, Charge, ChargeRule, Class, Engine, EngineConfig, Event, Input,
-    LimitSpecError, Outcome, Output, RequestId, StopReason, Timestamp,
+    LimitSpecError, Outcome, Output, RequestId, Timestamp,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
@@ -17,11 +18,14 @@ use tokio::task::AbortHandle;
 use crate::attempt::{self, AttemptEnd, Report, Shared};
 use crate::clock::Clock;
 use crate::outputs::{DeadLetter, Outputs, WriteError};
-use crate::progress::{LimitProgress, Progress};
+use crate::progress::Progress;
 use crate::report::Tally;
 use crate::request::{BadRow, Item, Request};
 use crate::trace::AttemptRecord;
 use crate::transport::{Outgoing, Transport};
+
+pub(crate) use end::DriverReport;
+pub use end::EndCause;
 
 /// Requests that the engine holds beyond those in flight: enough to never starve it between two
 /// wake-ups of the reader, few enough to cost no memory.
@@ -58,50 +62,22 @@ pub(crate) struct DriverOptions {
     pub(crate) clock: Clock,
 }
 
-/// Why a run ended before its input did.
-#[derive(Debug)]
-pub enum EndCause {
-    /// The engine stopped: the last failure's words say why.
-    Upstream {
-        /// Why.
-        reason: StopReason,
-        /// What the provider said.
-        message: String,
-    },
-    /// An answer or a dead letter could not be written.
-    Output(WriteError),
-    /// The input could not be read on.
-    Source(String),
-    /// The spending cap was reached.
-    SpendingCap,
-    /// The deadline was reached.
-    Deadline,
-}
-
-/// How a run ended.
-#[derive(Debug)]
-pub(crate) struct DriverReport {
-    pub(crate) tally: Tally,
-    pub(crate) limits: Vec<LimitProgress>,
-    pub(crate) cause: Option<EndCause>,
-    /// Ids of requests whose attempts were given up in flight.
-    pub(crate) abandoned_ids: Vec<String>,
-    /// Ids whose answers arrived and could not be written.
-    pub(crate) unwritten_ids: Vec<String>,
-    /// Requests that were read but not answered.
-    pub(crate) unanswered: u64,
-    pub(crate) source_finished: bool,
-    /// Said when not a limit but `--concurrency` holds the run back.
-    pub(crate) concurrency_note: Option<String>,
-}
-
 /// What the reader thread sends.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// Rows to send, or that cannot be sent.
-    Items(Vec<Item>),
+    /// Rows in the order of the input.
+    Rows(Vec<Row>),
     /// The input cannot be read on.
     Broken(String),
+}
+
+/// A row of the input.
+#[derive(Debug)]
+pub(crate) enum Row {
+    /// To be sent, or found to be bad.
+    New(Item),
+    /// Answered, or given up, by an earlier run.
+    Earlier(Item),
 }
 
 /// A request that the engine holds.
@@ -302,16 +278,29 @@ impl<'a> Driver<'a> {
         match incoming {
             None => self.source_finished = true,
             Some(Incoming::Broken(message)) => self.stop_for(EndCause::Source(message)),
-            Some(Incoming::Items(items)) => {
-                for item in items {
-                    self.tally.rows_read += 1;
-                    let (Item::Request(Request { row, .. }) | Item::Bad(BadRow { row, .. })) =
-                        &item;
-                    self.outputs.expect(*row);
-                    match item {
-                        Item::Bad(bad) => self.bad_row(&bad),
-                        Item::Request(request) => self.submit(request),
-                    }
+            Some(Incoming::Rows(rows)) => {
+                for row in rows {
+                    self.take_in_row(row);
+                }
+            }
+        }
+    }
+
+    fn take_in_row(&mut self, row: Row) {
+        let (Row::New(item) | Row::Earlier(item)) = &row;
+        let (Item::Request(Request { row: place, .. }) | Item::Bad(BadRow { row: place, .. })) =
+            item;
+        self.outputs.expect(*place);
+        match row {
+            Row::Earlier(item) => {
+                self.outputs.earlier(&item);
+                self.written(Ok(()));
+            }
+            Row::New(item) => {
+                self.tally.rows_read += 1;
+                match item {
+                    Item::Bad(bad) => self.bad_row(&bad),
+                    Item::Request(request) => self.submit(request),
                 }
             }
         }
@@ -407,14 +396,14 @@ impl<'a> Driver<'a> {
                 if upstream || failure.class == Class::Throttled || end.code == "cannot_connect" {
                     self.last_upstream_message = format!("{} ({})", end.message, end.code);
                 }
-                let traced = self.outputs.attempt_failed(&flight.request, &record);
+                self.outputs.attempt(&flight.request, &record);
                 // The first attempts tell how it began, the last ones how it ended.
                 if flight.trail.len() == TRAIL_MAX {
                     flight.trail.remove(TRAIL_MAX / 2);
                 }
                 flight.trail.push(record);
                 flight.last = Some(end);
-                self.written(traced);
+                self.written(Ok(()));
             }
             AttemptResult::Aborted => {
                 self.abandoned_ids.push(flight.request.id.clone());
@@ -436,12 +425,11 @@ impl<'a> Driver<'a> {
 
     /// Looks at how writing went: what cannot be written stops the run at the end of the turn.
     fn written(&mut self, result: Result<(), WriteError>) {
-        match result {
-            Ok(()) if self.outputs.on_spare() => {
-                self.stop_for(EndCause::Output(WriteError::DiskFull))
-            }
-            Ok(()) => {}
-            Err(error) => self.stop_for(EndCause::Output(error)),
+        let trouble = self.outputs.take_trouble();
+        if let Some(error) = result.err().or(trouble) {
+            self.stop_for(EndCause::Output(error));
+        } else if self.outputs.on_spare() {
+            self.stop_for(EndCause::Output(WriteError::DiskFull));
         }
     }
 
@@ -452,7 +440,14 @@ impl<'a> Driver<'a> {
     }
 
     fn stop_for(&mut self, cause: EndCause) {
-        self.cause.get_or_insert(cause);
+        // What is fatal counts more than what was asked for (exit 1 before 4).
+        if self
+            .cause
+            .as_ref()
+            .is_none_or(|known| known.is_planned() && !cause.is_planned())
+        {
+            self.cause = Some(cause);
+        }
     }
 
     fn input(&mut self, input: Input) {

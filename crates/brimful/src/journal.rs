@@ -43,13 +43,13 @@ pub use files::OpenError;
 pub use index::{
     AnswerIndex, AnswerLine, AnswerReader, DeadLetterLine, DeadLetterReader, Offset, ReadError,
 };
+pub use lock::OutputLock;
 pub use stale::StaleError;
 
 use crate::fingerprint::Fingerprint;
 use files::{Access, is_file, sidecar, sync_directory_of};
 use heal::{open_healed, rewrite, set_aside};
 use line::{Kind, MAX_LINE_BYTES, write_answer};
-use lock::Lock;
 use spare::Spare;
 use stale::{copy_to_stale, leftover_lines};
 use storage::{Storage, Tail, is_full};
@@ -100,6 +100,8 @@ pub struct JournalOptions {
     /// Start without the answers of earlier runs: their journal is renamed to the first of
     /// `PATH.old`, `PATH.old-2`, … that is free. Default: `false`.
     pub fresh: bool,
+    /// The lock on `path`, if it is held already. Default: it is taken.
+    pub lock: Option<OutputLock>,
 }
 
 impl JournalOptions {
@@ -115,6 +117,7 @@ impl JournalOptions {
             group_max_answers: GROUP_MAX_ANSWERS,
             private: false,
             fresh: false,
+            lock: None,
         }
     }
 
@@ -294,7 +297,7 @@ pub struct Journal {
     // Dropped in this order: everything is written before the lock is released.
     syncer: Syncer,
     spare: Spare,
-    _lock: Lock,
+    _lock: OutputLock,
     synced: Arc<AtomicU64>,
     written: u64,
     on_spare: bool,
@@ -309,12 +312,15 @@ impl Journal {
     }
 
     fn open_on(
-        options: JournalOptions,
+        mut options: JournalOptions,
         storage: impl FnOnce(Arc<File>) -> Arc<dyn Storage>,
     ) -> Result<(Self, Recovered), OpenError> {
         let path = &options.path;
         is_file(path)?;
-        let lock = Lock::acquire(path)?;
+        let lock = match options.lock.take() {
+            Some(lock) => lock,
+            None => OutputLock::acquire(path)?,
+        };
         let set_aside = if options.fresh {
             set_aside(path)?
         } else {

@@ -1,7 +1,8 @@
 //! Everything that a run writes while it goes on: journal, dead letters, standard output, trace.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+mod stdout;
+mod stream;
+
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -9,19 +10,17 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::attempt::AttemptEnd;
-use crate::fingerprint::Fingerprint;
 use crate::journal::{
     self, Answer, Answered, AppendError, Appended, DeadLetters, DeadResponse, Journal, StaleError,
 };
-use crate::output::{BAD_ROW, Ordered, OutputError, RowResult, RowWriter};
-use crate::request::{BadRow, Request};
-use crate::run::RunOptions;
+use crate::output::{BAD_ROW, RowResult};
+use crate::request::{BadRow, Item, Request};
+use crate::run::lookup::{Found, Lookup};
 use crate::run::plan::{Plan, Shape};
-use crate::source::Row;
+use crate::run::{RunError, RunOptions};
 use crate::trace::AttemptRecord;
+use stream::{Place, Stream};
 
-/// Rows that may wait for an earlier one with `--ordered`.
-const ORDERED_MAX: usize = 4096;
 /// Most bytes of a refused answer that a dead letter keeps.
 const DEAD_BODY_MAX: usize = 64 << 10;
 
@@ -34,6 +33,9 @@ pub enum WriteError {
     /// An answer or a dead letter is lost to the journal.
     #[error(transparent)]
     Journal(#[from] AppendError),
+    /// Whoever reads standard output has not read it to the end.
+    #[error("standard output was given up before it was read to its end")]
+    Unread,
     /// Whoever reads standard output is gone.
     #[error("standard output was closed")]
     Closed,
@@ -93,6 +95,11 @@ pub(crate) struct Outputs {
     log: Option<AttemptLog>,
     upstream: String,
     on_spare: bool,
+    /// What earlier runs left, for `-o -`, which gives every row once in each run.
+    earlier: Option<Lookup>,
+    /// Something beside the journal could not be written. The answers are kept all the same.
+    trouble: Option<WriteError>,
+    problems: Vec<String>,
 }
 
 impl Outputs {
@@ -101,15 +108,25 @@ impl Outputs {
         options: &mut RunOptions,
         journal: Option<Journal>,
         dead: Option<DeadLetters>,
-    ) -> Result<Self, OutputError> {
+    ) -> Result<Self, RunError> {
         let trace = match &options.trace {
-            Some(path) => Some(BufWriter::new(File::create(path)?)),
+            Some(path) => {
+                let file = File::create(path).map_err(|source| RunError::Write {
+                    path: path.display().to_string(),
+                    source,
+                })?;
+                Some(BufWriter::new(file))
+            }
             None => None,
         };
         let stream = match plan.shape {
             Shape::StreamedAnswers => Some(Stream::answers(options.ordered)),
             Shape::StreamedRows => Some(Stream::rows(plan, options)?),
             Shape::JournalIsOutput | Shape::Assembled(..) => None,
+        };
+        let earlier = match (&stream, &plan.journal) {
+            (Some(_), Some(path)) => Some(Lookup::open(path, plan.dead_letters.as_deref())?),
+            _ => None,
         };
         let upstream = options.transport.name();
         let log = options.attempt_log.take();
@@ -121,14 +138,26 @@ impl Outputs {
             log,
             upstream,
             on_spare: false,
+            earlier,
+            trouble: None,
+            problems: Vec::new(),
         })
     }
 
-    /// Whether rows may be read ahead: not while too many wait for an earlier one.
+    /// Whether rows may be read ahead: not while too many wait for an earlier one, or for whoever
+    /// reads standard output.
     pub(crate) fn has_room(&self) -> bool {
-        self.stream
-            .as_ref()
-            .is_none_or(|stream| stream.waiting() < ORDERED_MAX)
+        !self.stream.as_ref().is_some_and(Stream::is_full)
+    }
+
+    /// Whether rows of earlier runs are wanted again: standard output has none of them.
+    pub(crate) const fn gives_earlier_rows(&self) -> bool {
+        self.earlier.is_some()
+    }
+
+    /// What went wrong beside the journal, told once.
+    pub(crate) const fn take_trouble(&mut self) -> Option<WriteError> {
+        self.trouble.take()
     }
 
     /// Whether the disk is full and the room kept free is in use.
@@ -143,7 +172,8 @@ impl Outputs {
         }
     }
 
-    /// Keeps an answer: first in the journal, then for everyone else.
+    /// Keeps an answer: first in the journal, then for everyone else. An error means that it is
+    /// kept nowhere; what else goes wrong is [`Outputs::take_trouble`]'s.
     pub(crate) fn answer(
         &mut self,
         request: &Request,
@@ -164,18 +194,46 @@ impl Outputs {
             self.on_spare = true;
         }
         if let Some(stream) = &mut self.stream {
-            stream.answer(request, &answer)?;
+            match stream.answer(request, &answer) {
+                Err(error) if self.journal.is_none() => return Err(error),
+                result => self.beside(result),
+            }
         }
-        self.attempt(request, record)
+        self.attempt(request, record);
+        Ok(())
     }
 
-    /// Tells of an attempt that gave no answer.
-    pub(crate) fn attempt_failed(
-        &mut self,
-        request: &Request,
-        record: &AttemptRecord,
-    ) -> Result<(), WriteError> {
-        self.attempt(request, record)
+    /// Gives a row that an earlier run has answered, or given up, to standard output.
+    pub(crate) fn earlier(&mut self, item: &Item) {
+        let (Some(earlier), Some(stream)) = (&mut self.earlier, &mut self.stream) else {
+            return;
+        };
+        let found = match item {
+            Item::Request(request) => earlier.find(request.fingerprint),
+            Item::Bad(bad) => earlier.find(bad.fingerprint),
+        };
+        let given = match (found, item) {
+            (Err(source), _) => Err(WriteError::Other {
+                what: "answers of an earlier run",
+                source,
+            }),
+            (Ok(Some(Found::Answer(line))), Item::Request(request)) => {
+                let answer = Answer {
+                    fingerprint: request.fingerprint,
+                    custom_id: &line.custom_id,
+                    status_code: line.status_code,
+                    request_id: line.request_id.as_deref(),
+                    body: line.body.get().as_bytes(),
+                };
+                stream.answer(request, &answer)
+            }
+            (Ok(Some(Found::Dead(line))), item) => {
+                let (code, message) = (line.code.as_str(), line.message.as_str());
+                stream.dead(Place::of(item), RowResult::Dead { code, message })
+            }
+            (Ok(_), _) => Ok(()),
+        };
+        self.beside(given);
     }
 
     /// Keeps a request that ended without an answer.
@@ -200,18 +258,12 @@ impl Outputs {
             })?;
         }
         if let Some(stream) = &mut self.stream {
-            let columns = request.columns.as_deref();
             let result = RowResult::Dead {
                 code: &letter.code,
                 message: &letter.message,
             };
-            stream.dead(
-                request.row,
-                &request.id,
-                request.fingerprint,
-                columns,
-                result,
-            )?;
+            let given = stream.dead(Place::of_request(request), result);
+            self.beside(given);
         }
         Ok(())
     }
@@ -237,13 +289,8 @@ impl Outputs {
                 code: BAD_ROW,
                 message: &message,
             };
-            stream.dead(
-                bad.row,
-                &bad.id,
-                bad.fingerprint,
-                bad.columns.as_deref(),
-                result,
-            )?;
+            let given = stream.dead(Place::of_bad_row(bad), result);
+            self.beside(given);
         }
         Ok(())
     }
@@ -264,34 +311,47 @@ impl Outputs {
         }
     }
 
-    /// Ends everything but the journal. `input_seen`: every row was read. Returns the journal,
-    /// which keeps the lock, and what went wrong.
-    pub(crate) fn finish(self, input_seen: bool) -> (Option<Journal>, Vec<String>) {
-        let mut problems = Vec::new();
-        let mut note = |what: Result<(), String>| problems.extend(what.err());
-        if let Some(stream) = self.stream {
-            note(stream.close().map_err(|error| error.to_string()));
-        }
-        if let Some(dead) = self.dead {
-            note(
-                dead.finish(input_seen)
-                    .map(drop)
-                    .map_err(|error| told(&error)),
-            );
-        }
-        if let Some(mut trace) = self.trace {
-            note(
-                trace
-                    .flush()
-                    .map_err(|error| format!("cannot write the trace: {error}")),
-            );
-        }
-        (self.journal, problems)
+    /// Waits until standard output has everything, or `abandoned` is ready.
+    pub(crate) async fn finish_stream(&mut self, abandoned: impl Future<Output = ()>) {
+        let Some(stream) = self.stream.take() else {
+            return;
+        };
+        let finished = tokio::select! {
+            finished = stream.finish() => finished,
+            () = abandoned => Err(WriteError::Unread),
+        };
+        self.problems
+            .extend(finished.err().map(|error| told(&error)));
     }
 
-    fn attempt(&mut self, request: &Request, record: &AttemptRecord) -> Result<(), WriteError> {
+    /// Ends everything but the journal. `input_seen`: every row was read. Returns the journal,
+    /// which keeps the lock, and what went wrong.
+    pub(crate) fn finish(mut self, input_seen: bool) -> (Option<Journal>, Vec<String>) {
+        if let Some(dead) = self.dead.take() {
+            let finished = dead.finish(input_seen);
+            self.problems
+                .extend(finished.err().map(|error| told(&error)));
+        }
+        if let Some(mut trace) = self.trace.take()
+            && let Err(error) = trace.flush()
+        {
+            self.problems
+                .push(format!("cannot write the trace: {error}"));
+        }
+        (self.journal, self.problems)
+    }
+
+    /// Notes what went wrong beside the journal.
+    fn beside(&mut self, result: Result<(), WriteError>) {
+        if let Err(error) = result {
+            self.trouble.get_or_insert(error);
+        }
+    }
+
+    /// Tells of an attempt. A trace that cannot be written ends itself, not the run.
+    pub(crate) fn attempt(&mut self, request: &Request, record: &AttemptRecord) {
         if self.trace.is_none() && self.log.is_none() {
-            return Ok(());
+            return;
         }
         let line = serde_json::to_string(&TraceLine {
             row: request.row,
@@ -304,14 +364,13 @@ impl Outputs {
         if let Some(log) = &mut self.log {
             (log.0)(&line);
         }
-        if let Some(trace) = &mut self.trace {
-            let written = writeln!(trace, "{line}");
-            written.map_err(|source| WriteError::Other {
-                what: "the trace",
-                source,
-            })?;
+        if let Some(trace) = &mut self.trace
+            && let Err(error) = writeln!(trace, "{line}")
+        {
+            self.problems
+                .push(format!("cannot write the trace: {error}"));
+            self.trace = None;
         }
-        Ok(())
     }
 }
 
@@ -319,180 +378,4 @@ impl Outputs {
 pub(crate) fn told(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-/// Rows or answers to standard output, as they arrive or in the order of the input.
-#[derive(Debug)]
-struct Stream {
-    writer: StreamWriter,
-    /// Places of rows that were taken in, and lines that wait for an earlier one.
-    order: Option<InOrder>,
-}
-
-/// Lines that wait for those of earlier rows. Places are counted over the rows of this run: rows
-/// that earlier runs answered have none.
-#[derive(Debug, Default)]
-struct InOrder {
-    places: BTreeMap<u64, u64>,
-    next: u64,
-    lines: Ordered<Vec<u8>>,
-}
-
-#[derive(Debug)]
-enum StreamWriter {
-    Answers,
-    Rows(Box<RowWriter<RowBuffer>>),
-}
-
-/// Where a row is put together before it goes out as a whole.
-#[derive(Debug, Default)]
-struct RowBuffer(Vec<u8>);
-
-impl Write for RowBuffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Stream {
-    fn answers(ordered: bool) -> Self {
-        Self {
-            writer: StreamWriter::Answers,
-            order: ordered.then(InOrder::default),
-        }
-    }
-
-    fn rows(plan: &Plan, options: &RunOptions) -> Result<Self, OutputError> {
-        let settings = plan.output_options(options);
-        let writer = RowWriter::new(RowBuffer::default(), &settings, plan.columns())?;
-        let writer = StreamWriter::Rows(Box::new(writer));
-        Ok(Self {
-            writer,
-            order: options.ordered.then(InOrder::default),
-        })
-    }
-
-    fn expect(&mut self, row: u64) {
-        if let Some(order) = &mut self.order {
-            order.next += 1;
-            order.places.insert(row, order.next);
-        }
-    }
-
-    fn waiting(&self) -> usize {
-        self.order.as_ref().map_or(0, |order| order.lines.waiting())
-    }
-
-    fn answer(&mut self, request: &Request, answer: &Answer<'_>) -> Result<(), WriteError> {
-        let line = match &mut self.writer {
-            StreamWriter::Answers => journal::answer_line(answer),
-            StreamWriter::Rows(writer) => {
-                let result = RowResult::Answer {
-                    path: &request.path,
-                    body: answer.body,
-                };
-                row_line(writer, request.columns.as_deref(), result)?
-            }
-        };
-        self.put(request.row, line)
-    }
-
-    fn dead(
-        &mut self,
-        row: u64,
-        id: &str,
-        fingerprint: Fingerprint,
-        columns: Option<&Row>,
-        result: RowResult<'_>,
-    ) -> Result<(), WriteError> {
-        let line = match (&mut self.writer, result) {
-            (StreamWriter::Rows(writer), _) => row_line(writer, columns, result)?,
-            (StreamWriter::Answers, RowResult::Dead { code, message }) => {
-                let line = serde_json::json!({
-                    "id": format!("batch_req_{fingerprint}"),
-                    "custom_id": id,
-                    "response": null,
-                    "error": { "code": code, "message": message },
-                });
-                format!("{line}\n").into_bytes()
-            }
-            (StreamWriter::Answers, _) => Vec::new(),
-        };
-        self.put(row, line)
-    }
-
-    fn put(&mut self, row: u64, line: Vec<u8>) -> Result<(), WriteError> {
-        let Some(order) = &mut self.order else {
-            return print(&line);
-        };
-        let Some(place) = order.places.remove(&row) else {
-            return print(&line);
-        };
-        order.lines.push(place, line);
-        while let Some(line) = order.lines.pop() {
-            print(&line)?;
-        }
-        Ok(())
-    }
-
-    fn close(self) -> Result<(), WriteError> {
-        if let Some(mut order) = self.order {
-            for line in order.lines.drain() {
-                print(&line)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-fn row_line(
-    writer: &mut RowWriter<RowBuffer>,
-    columns: Option<&Row>,
-    result: RowResult<'_>,
-) -> Result<Vec<u8>, WriteError> {
-    let nothing = Row::empty();
-    writer
-        .write_row(columns.unwrap_or(&nothing), result)
-        .map_err(|source| WriteError::Other {
-            what: "a row",
-            source,
-        })?;
-    Ok(std::mem::take(&mut writer.out_mut().0))
-}
-
-/// JSON lets DEL and the control characters U+0080 to U+009F stand as they are, but terminals may
-/// obey them: they become `\u009b` and the like, which means the same to every JSON reader.
-fn without_controls(line: &[u8]) -> Cow<'_, [u8]> {
-    let is_c1 = |pair: &[u8]| matches!(pair, [0xC2, 0x80..=0x9F]);
-    let clean = !line.contains(&0x7F) && !line.windows(2).any(is_c1);
-    let Some(text) = str::from_utf8(line).ok().filter(|_| !clean) else {
-        return Cow::Borrowed(line);
-    };
-    let mut escaped = String::with_capacity(line.len() + 16);
-    for c in text.chars() {
-        match c {
-            '\u{7F}'..='\u{9F}' => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => escaped.push(c),
-        }
-    }
-    Cow::Owned(escaped.into_bytes())
-}
-
-/// One line, whole and at once: whoever reads sees every row as soon as it is there.
-fn print(line: &[u8]) -> Result<(), WriteError> {
-    let line = without_controls(line);
-    let mut out = io::stdout().lock();
-    let written = out.write_all(&line).and_then(|()| out.flush());
-    written.map_err(|source| match source.kind() {
-        io::ErrorKind::BrokenPipe => WriteError::Closed,
-        _ => WriteError::Other {
-            what: "standard output",
-            source,
-        },
-    })
 }

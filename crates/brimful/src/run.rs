@@ -1,5 +1,6 @@
 //! One batch from its input to its outputs: opens everything, drives it, closes everything.
 
+pub(crate) mod lookup;
 pub(crate) mod plan;
 mod reader;
 mod summary;
@@ -13,9 +14,9 @@ use brimful_core::{EngineConfig, LimitSpecError};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
-use crate::driver::{Control, Driver, DriverOptions, DriverReport};
+use crate::driver::{Control, Driver, DriverOptions, DriverReport, EndCause};
 use crate::journal::{self, DeadLetters, Durability, Journal};
-use crate::output;
+use crate::output::{self, RowCounts};
 use crate::outputs::{AttemptLog, Outputs, told};
 use crate::progress::Progress;
 use crate::redact::Redactor;
@@ -139,7 +140,7 @@ pub enum RunError {
     Assemble(#[from] output::AssembleError),
     /// The journal could not be read back.
     #[error("the journal could not be read back")]
-    Lookup(#[source] Box<journal::ReadError>),
+    Lookup(#[from] journal::ReadError),
     /// A file could not be written.
     #[error("cannot write `{path}`")]
     Write {
@@ -199,11 +200,11 @@ impl Run {
     /// # Errors
     /// Whatever would make every request fail, or lose an answer.
     pub fn open(mut options: RunOptions) -> Result<Self, RunError> {
-        let (plan, source) = Plan::make(&mut options)?;
+        let (mut plan, source) = Plan::make(&mut options)?;
         let mut notes = Vec::new();
-        let (journal, answered) = match &plan.journal {
+        let (journal, answered) = match plan.journal.clone() {
             Some(path) => {
-                let (journal, recovered) = Journal::open(plan.journal_options(path, &options))?;
+                let (journal, recovered) = Journal::open(plan.journal_options(&path, &options))?;
                 notes.extend(note(&recovered));
                 (Some(journal), recovered.answered)
             }
@@ -218,8 +219,16 @@ impl Run {
             .map(DeadLetters::lend_earlier)
             .unwrap_or_default();
         let outputs = Outputs::open(&plan, &mut options, journal, dead)?;
+        plan.begin_summary()?;
         let totals = Totals::default();
-        let reader = Reader::new(source, answered, dead_before, totals.clone());
+        let gives_earlier_rows = outputs.gives_earlier_rows();
+        let reader = Reader::new(
+            source,
+            answered,
+            dead_before,
+            gives_earlier_rows,
+            totals.clone(),
+        );
         Ok(Self {
             options,
             plan,
@@ -277,9 +286,26 @@ impl Run {
         let (driver, inbox) = Driver::new(driver_options, transport, redactor, &mut outputs)?;
         let (items, source) = mpsc::channel(READ_AHEAD_BATCHES);
         let reading = reader.start(items);
-        let report = driver.drive(inbox, source, control, &progress).await;
+        let mut asked = control.clone();
+        let mut report = driver.drive(inbox, source, control, &progress).await;
         // A reader that still waits for standard input is left behind: it holds nothing.
         let finished = report.source_finished.then(|| reading.join()).flatten();
+        if report.source_finished && finished.is_none() && report.cause.is_none() {
+            let defect = "a defect in this program ended the reading; please report it";
+            report.cause = Some(EndCause::Source(defect.to_owned()));
+        }
+        outputs
+            .finish_stream(async {
+                // Whoever could ask is gone: then there is nobody to give anything up.
+                if asked
+                    .wait_for(|wanted| *wanted == Control::Abandon)
+                    .await
+                    .is_err()
+                {
+                    std::future::pending::<()>().await;
+                }
+            })
+            .await;
         drop(progress);
         Ok(Self::close(
             &mut options,
@@ -324,7 +350,12 @@ impl Run {
         }
         // Under the journal's lock: another run must not see half of it.
         // Whatever cannot be made: people are told what the run came to all the same.
-        problems.extend(plan.assemble(options).err().map(|error| told(&error)));
+        match plan.assemble(options) {
+            Ok(counts) => {
+                problems.extend(counts.and_then(|counts| changed(&counts, report, totals)))
+            }
+            Err(error) => problems.push(told(&error)),
+        }
         if let Some(Err(error)) = journal.map(Journal::close) {
             problems.push(told(&error));
         }
@@ -335,6 +366,20 @@ impl Run {
         }
         summary
     }
+}
+
+/// Says so when the input that was read at the end is not the one that was sent.
+fn changed(counts: &RowCounts, report: &DriverReport, totals: &Totals) -> Option<String> {
+    let read = report.tally.counts().rows_read + totals.skipped();
+    let same = counts.rows() == read && counts.pending == report.unanswered;
+    (report.source_finished && !same).then(|| {
+        format!(
+            "the input changed while it was read: {} of its {} rows have no answer yet; run the \
+             same command again",
+            counts.pending,
+            counts.rows()
+        )
+    })
 }
 
 /// What was healed, for people.

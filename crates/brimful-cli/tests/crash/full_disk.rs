@@ -153,15 +153,30 @@ fn obstructed(run: &Run, mock: &Mock, name: &str, said: &[&str]) {
 }
 
 #[test]
-fn a_final_file_or_summary_that_cannot_be_made_does_not_hide_what_the_run_came_to() {
+fn a_final_file_that_cannot_be_made_does_not_hide_what_the_run_came_to() {
     let mock = Mock::start(&[]);
     let folder = tempfile::tempdir().unwrap();
     let run = run_on(folder.path(), folder.path(), 20, true);
     let said = ["safe in the journal", "out.csv"];
     obstructed(&run, &mock, ".out.csv.partial", &said);
     files::check_csv(&run.output, &topics(20));
+}
+
+#[test]
+fn a_summary_that_cannot_be_written_refuses_the_run_before_anything_is_sent() {
+    let mock = Mock::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
     let run = run_on(folder.path(), folder.path(), 20, false);
-    let said = ["out.jsonl.summary.json"];
-    obstructed(&run, &mock, "out.jsonl.summary.json.tmp", &said);
+    let obstacle = folder.path().join("out.jsonl.summary.json.tmp");
+    std::fs::create_dir(&obstacle).unwrap();
+    let ended = run.ends_with(&mock, 1);
+    assert!(
+        ended.stderr.contains("out.jsonl.summary.json"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(mock.settled().requests_admitted, 0);
+    std::fs::remove_dir(&obstacle).unwrap();
+    run.ends_with(&mock, 0);
     files::check_batch(&run.output, &topics(20));
 }

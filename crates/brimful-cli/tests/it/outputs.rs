@@ -1,10 +1,12 @@
 //! What comes out, and what stays untouched.
 
+use std::io::Write;
+
 use serde_json::Value;
 
 use crate::mock_process::Mock;
 use crate::scripted::{Reply, Scripted, answer};
-use crate::workdir::{TestDir, json_lines};
+use crate::workdir::{TestDir, json_lines, until};
 
 #[test]
 fn standard_output_carries_rows_and_nothing_else() {
@@ -44,8 +46,9 @@ fn standard_output_can_be_in_order_and_resume() {
     let expected: Vec<String> = (1..=30).map(|n| format!("r{n}")).collect();
     assert_eq!(ids, expected);
     assert_eq!(dir.json_lines("kept.jsonl").len(), 30);
+    // Nothing is sent again, and whoever reads the second run gets everything all the same.
     let again = dir.run_at(&server.url(), command).exits(0);
-    assert_eq!(again.stdout, "");
+    assert_eq!(again.stdout, done.stdout);
     assert_eq!(server.seen().len(), 31);
     assert_eq!(dir.summary("kept.jsonl")["requests"]["answered_before"], 30);
 }
@@ -62,6 +65,181 @@ fn a_closed_standard_output_stops_the_run_and_says_so() {
     assert_eq!(done.code, Some(1), "{done}");
     done.says(&["standard output"]);
     assert!(mock.count("answered") < 400);
+}
+
+#[test]
+fn what_the_journal_has_and_nobody_read_is_given_by_the_next_run() {
+    let mock = Mock::start("--latency 5ms");
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 100);
+    let command = "in.jsonl -o - --journal kept.jsonl --concurrency 8";
+    let done = dir
+        .run_at(mock.url(), command)
+        .start_without_stdout()
+        .wait();
+    assert_eq!(done.code, Some(1), "{done}");
+    let kept = dir.json_lines("kept.jsonl").len();
+    assert!((1..100).contains(&kept), "{kept} kept");
+    // What is kept counts as answered, read or not.
+    let summary = dir.summary("kept.jsonl");
+    assert_eq!(summary["requests"]["answered"], kept);
+    assert_eq!(summary["unwritten_ids"], Value::Array(Vec::new()));
+    let again = dir.run_at(mock.url(), command).exits(0);
+    assert_eq!(json_lines(&again.stdout).len(), 100);
+    assert_eq!(mock.count("duplicate_answers"), 0);
+    assert_eq!(mock.count("answered"), 100);
+}
+
+#[test]
+fn a_standard_output_that_nobody_reads_on_does_not_keep_signals_away() {
+    let mock = Mock::start("--output-tokens 4000");
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 200);
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_brimful"))
+        .args([
+            "run",
+            "in.jsonl",
+            "-o",
+            "-",
+            "--progress",
+            "none",
+            "--base-url",
+            mock.url(),
+        ])
+        .current_dir(dir.path(""))
+        .stdout(writer)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    until("all answers", || {
+        (mock.count("answered") == 200).then_some(())
+    });
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "the pipe took everything"
+    );
+    let id = rustix::process::Pid::from_child(&child);
+    let interrupt = || {
+        rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    };
+    // The first one drains, the second one gives up; more do no harm while one is on its way.
+    let status = until("the end", || {
+        interrupt();
+        child.try_wait().unwrap()
+    });
+    assert_eq!(status.code(), Some(1));
+    drop(reader);
+}
+
+#[test]
+fn a_trace_that_cannot_be_written_stops_nothing() {
+    if !std::path::Path::new("/dev/full").exists() {
+        return; // Only Linux has it.
+    }
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 300);
+    let command = "in.jsonl -o out.jsonl --trace /dev/full";
+    let done = dir.run_at(mock.url(), command).exits(1);
+    done.says(&["300 answered", "trace"]);
+    assert_eq!(dir.json_lines("out.jsonl").len(), 300);
+}
+
+#[test]
+fn a_run_that_has_begun_is_not_complete_whatever_an_earlier_one_was() {
+    let mock = Mock::start("--latency 1ms");
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 3);
+    dir.run_at(mock.url(), "in.jsonl -o out.jsonl").exits(0);
+    assert_eq!(dir.summary("out.jsonl")["complete"], true);
+    let hanging = Mock::start("--hang-share 1");
+    dir.write_batch("in.jsonl", 5);
+    let running = dir.run_at(hanging.url(), "in.jsonl -o out.jsonl").start();
+    until("the two new requests", || {
+        (hanging.count("requests_admitted") == 2).then_some(())
+    });
+    assert_eq!(dir.summary("out.jsonl")["complete"], false);
+    drop(running);
+    assert_eq!(dir.summary("out.jsonl")["complete"], false);
+}
+
+#[test]
+fn an_input_that_changes_during_the_run_is_noticed() {
+    let mock = Mock::start("--latency 300ms");
+    let dir = TestDir::new();
+    dir.write("in.txt", "one\ntwo\n");
+    let running = dir
+        .run_at(mock.url(), "in.txt -o out.csv --model m")
+        .start();
+    until("both requests", || {
+        (mock.count("requests_admitted") == 2).then_some(())
+    });
+    dir.write("in.txt", "one\ntwo\nthree\n");
+    let done = running.wait();
+    assert_eq!(done.code, Some(1), "{done}");
+    done.says(&["the input changed", "run the same command again"]);
+    assert_eq!(dir.summary("out.csv")["complete"], false);
+    dir.run_at(mock.url(), "in.txt -o out.csv --model m")
+        .exits(0);
+    assert_eq!(mock.count("answered"), 3);
+}
+
+#[test]
+fn another_outputs_journal_does_not_make_a_file_ours() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write("in.txt", "one\n");
+    let command = "in.txt --journal kept.jsonl --model m";
+    dir.run_at(mock.url(), command).args("-o out.csv").exits(0);
+    dir.write("precious.csv", "a,b\n1,2\n");
+    let done = dir
+        .run_at(mock.url(), command)
+        .args("-o precious.csv")
+        .exits(2);
+    done.says(&["precious.csv", "was not written by brimful"]);
+    assert_eq!(dir.read("precious.csv"), "a,b\n1,2\n");
+    dir.run_at(mock.url(), command).args("-o out.csv").exits(0);
+}
+
+#[test]
+fn a_second_run_on_one_output_is_refused_whatever_its_journal_and_harms_nothing() {
+    let mock = Mock::start("--latency 300ms");
+    let dir = TestDir::new();
+    let command = "- -o out.csv --model m --input-format text";
+    let mut first = dir.run_at(mock.url(), command).start();
+    let mut pipe = first.stdin().unwrap();
+    pipe.write_all(b"one\ntwo\nthree\n").unwrap();
+    until("its requests", || {
+        (mock.count("requests_admitted") > 0).then_some(())
+    });
+    let second = dir
+        .run_at(mock.url(), command)
+        .args("--journal other.jsonl")
+        .stdin("foo\n");
+    second.exits(1).says(&["out.csv"]);
+    drop(pipe);
+    let done = first.wait();
+    assert_eq!(done.code, Some(0), "{done}");
+    let texts: Vec<String> = dir
+        .csv("out.csv")
+        .iter()
+        .map(|row| row[0].clone())
+        .collect();
+    assert_eq!(texts, ["text", "one", "two", "three"]);
+}
+
+#[test]
+fn what_is_fatal_counts_more_than_a_cap() {
+    let mock = Mock::start("--latency 20ms");
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 400);
+    let command = "in.jsonl -o - --concurrency 50 --price 1000,1000 --max-cost 0.1";
+    let done = dir
+        .run_at(mock.url(), command)
+        .start_without_stdout()
+        .wait();
+    assert_eq!(done.code, Some(1), "{done}");
 }
 
 #[test]

@@ -10,14 +10,13 @@ use crate::progress::{LimitProgress, Progress};
 impl Driver<'_> {
     pub(super) fn end_cause(&mut self) -> Option<EndCause> {
         let left_nothing = self.source_finished && self.unanswered == 0;
-        match self.cause.take() {
-            // Reached while the last answers came: it has stopped nothing.
-            Some(EndCause::SpendingCap | EndCause::Deadline) if left_nothing => return None,
-            Some(cause) => return Some(cause),
-            None => {}
-        }
+        let planned = match self.cause.take() {
+            Some(cause) if !cause.is_planned() => return Some(cause),
+            planned => planned,
+        };
         match self.engine.stopped() {
-            None | Some(StopReason::Asked) => None,
+            // Reached while the last answers came: it has stopped nothing.
+            None | Some(StopReason::Asked) => planned.filter(|_| !left_nothing),
             Some(reason) => Some(EndCause::Upstream {
                 reason: reason.clone(),
                 message: std::mem::take(&mut self.last_upstream_message),

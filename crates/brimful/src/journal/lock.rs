@@ -13,14 +13,15 @@ const MAX_TRIES: u32 = 32;
 /// The lock on an output: an advisory lock on `OUTPUT.lock`, which the kernel releases however the
 /// process ends. A leftover file is therefore no obstacle.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct OutputLock {
     path: PathBuf,
     /// Holds the lock while it is open.
     _file: File,
 }
 
-impl Lock {
-    pub(super) fn acquire(output: &Path) -> Result<Self, OpenError> {
+impl OutputLock {
+    /// Takes the lock on `output`, or says who else has it.
+    pub fn acquire(output: &Path) -> Result<Self, OpenError> {
         let path = sidecar(output, ".lock");
         for _ in 0..MAX_TRIES {
             let file = open_file(&path, Access::Create { private: false })
@@ -47,7 +48,7 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+impl Drop for OutputLock {
     fn drop(&mut self) {
         // What cannot be removed is unlocked all the same.
         let _ = std::fs::remove_file(&self.path);
@@ -82,12 +83,12 @@ mod tests {
     fn the_second_run_on_an_output_is_refused_until_the_first_has_ended() {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("out.jsonl");
-        let first = Lock::acquire(&output).unwrap();
-        let refused = Lock::acquire(&output).unwrap_err();
+        let first = OutputLock::acquire(&output).unwrap();
+        let refused = OutputLock::acquire(&output).unwrap_err();
         assert!(matches!(refused, OpenError::Locked { .. }));
         assert!(refused.to_string().contains("out.jsonl`"), "{refused}");
         drop(first);
-        drop(Lock::acquire(&output).unwrap());
+        drop(OutputLock::acquire(&output).unwrap());
         assert!(!sidecar(&output, ".lock").exists());
     }
 
@@ -96,7 +97,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let output = directory.path().join("out.jsonl");
         std::fs::write(sidecar(&output, ".lock"), "").unwrap();
-        Lock::acquire(&output).unwrap();
+        OutputLock::acquire(&output).unwrap();
     }
 
     #[test]
@@ -105,7 +106,7 @@ mod tests {
         let output = directory.path().join("out.jsonl");
         let path = sidecar(&output, ".lock");
         let open = || File::open(&path).unwrap();
-        let first = Lock::acquire(&output).unwrap();
+        let first = OutputLock::acquire(&output).unwrap();
         let (early, late) = (open(), open());
         assert!(matches!(
             lock_found(open(), &path),
@@ -113,7 +114,7 @@ mod tests {
         ));
         drop(first);
         assert!(lock_found(early, &path).unwrap().is_none());
-        let second = Lock::acquire(&output).unwrap();
+        let second = OutputLock::acquire(&output).unwrap();
         assert!(lock_found(late, &path).unwrap().is_none());
         drop(second);
         File::create(&path).unwrap();
@@ -130,7 +131,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..500 {
-                        if let Ok(lock) = Lock::acquire(&output) {
+                        if let Ok(lock) = OutputLock::acquire(&output) {
                             assert_eq!(inside.fetch_add(1, order), 0);
                             assert_eq!(inside.fetch_sub(1, order), 1);
                             drop(lock);

@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use super::lookup::{Found, Lookup};
 use super::{RunError, RunOptions, Summary, Target};
-use crate::fingerprint::Fingerprint;
-use crate::journal::{
-    AnswerIndex, AnswerReader, DeadLetterOptions, DeadLetterReader, Earlier, JournalOptions,
-    ReadError,
-};
-use crate::output::{self, OutputOptions, Recorded, RowFormat};
+use crate::journal::{DeadLetterOptions, Earlier, JournalOptions, OutputLock};
+use crate::output::{self, OutputOptions, Recorded, RowCounts, RowFormat};
 use crate::source::{Format, Input, Source};
 
 /// Why the files of a run cannot be used this way.
@@ -68,6 +65,9 @@ pub(crate) struct Plan {
     /// Reads the same rows again, for assembling.
     reread: Option<crate::source::SourceOptions>,
     columns: Option<Vec<String>>,
+    /// Keeps other runs away from the output, whatever journal they use. Where the output is the
+    /// journal, the journal takes it over.
+    lock: Option<OutputLock>,
 }
 
 /// `answers.csv` and `.journal.jsonl` as `answers.csv.journal.jsonl`.
@@ -84,8 +84,11 @@ impl Plan {
             Target::File(path) => Some(path.clone()),
             Target::Stdout => None,
         };
+        let mut lock = None;
         if let Some(path) = &path {
             check_output(path, options)?;
+            // Before the copy of a stream is begun: it may be another run's.
+            lock = Some(OutputLock::acquire(path)?);
         }
         // What is not a plain file cannot be read twice, and the output is made from its rows at
         // the end.
@@ -114,9 +117,9 @@ impl Plan {
             _ => None,
         };
         check_names(options, journal.as_deref())?;
-        if let (Shape::Assembled(path, _), Some(journal)) = (&shape, &journal)
+        if let Shape::Assembled(path, _) = &shape
             && is_something(path)
-            && !journal.exists()
+            && !is_ours(path, options.journal.is_none())
         {
             return Err(PlanError::NotOurs(shown(path)).into());
         }
@@ -129,6 +132,7 @@ impl Plan {
             shape,
             journal,
             spool,
+            lock,
         };
         Ok((plan, source))
     }
@@ -171,28 +175,34 @@ impl Plan {
 
     /// Where answers go whose request is no longer in the input.
     pub(super) fn stale(&self) -> Option<PathBuf> {
-        match &self.shape {
-            Shape::JournalIsOutput => self
-                .journal
-                .as_deref()
-                .map(|path| beside(path, ".stale.jsonl")),
-            Shape::Assembled(path, _) => Some(beside(path, ".stale.jsonl")),
-            Shape::StreamedAnswers | Shape::StreamedRows => None,
-        }
+        self.beside_output(".stale.jsonl")
     }
 
-    pub(super) fn journal_options(&self, path: &Path, options: &RunOptions) -> JournalOptions {
+    pub(super) fn journal_options(&mut self, path: &Path, options: &RunOptions) -> JournalOptions {
         let mut journal = JournalOptions::new(path);
         journal.durability = options.durability;
-        if let Shape::Assembled(output, _) = &self.shape {
-            journal.corrupt_path = beside(output, ".corrupt");
-        }
         journal.private = self.shape != Shape::JournalIsOutput;
         journal.fresh = options.fresh;
         if let Some(corrupt) = self.beside_output(".corrupt") {
             journal.corrupt_path = corrupt;
         }
+        if self.shape == Shape::JournalIsOutput {
+            journal.lock = self.lock.take();
+        }
         journal
+    }
+
+    /// Says that a run has begun, so that the summary of an earlier one is not taken for its own.
+    pub(super) fn begin_summary(&self) -> Result<(), RunError> {
+        let Some(path) = &self.summary else {
+            return Ok(());
+        };
+        let begun = "{\n  \"version\": 1,\n  \"complete\": false,\n  \"message\": \"this run has not \
+                     come to its end\"\n}\n";
+        write_whole(path, begun.as_bytes()).map_err(|source| RunError::Write {
+            path: shown(path),
+            source,
+        })
     }
 
     /// Writes the summary beside the output.
@@ -207,19 +217,18 @@ impl Plan {
     }
 
     /// Makes the final file from the input and the journal, where the output is one.
-    pub(super) fn assemble(&self, options: &RunOptions) -> Result<(), RunError> {
+    pub(super) fn assemble(&self, options: &RunOptions) -> Result<Option<RowCounts>, RunError> {
         let (Shape::Assembled(target, _), Some(journal), Some(reread)) =
             (&self.shape, &self.journal, &self.reread)
         else {
             self.remove_spool();
-            return Ok(());
+            return Ok(None);
         };
-        let mut lookup = Lookup::open(journal, self.dead_letters.as_deref())
-            .map_err(|error| RunError::Lookup(Box::new(error)))?;
-        let mut find = |fingerprint: &_| lookup.find(*fingerprint);
-        output::assemble(reread, target, &self.output_options(options), &mut find)?;
+        let mut lookup = Lookup::open(journal, self.dead_letters.as_deref())?;
+        let mut find = |fingerprint: &_| Ok(recorded(lookup.find(*fingerprint)?));
+        let counts = output::assemble(reread, target, &self.output_options(options), &mut find)?;
         self.remove_spool();
-        Ok(())
+        Ok(Some(counts))
     }
 
     /// The copy of standard input is of no use once the final file holds its rows.
@@ -231,60 +240,25 @@ impl Plan {
     }
 }
 
+fn recorded(found: Option<Found>) -> Recorded {
+    match found {
+        Some(Found::Answer(line)) => {
+            let body: Box<str> = line.body.into();
+            Recorded::Answer(Bytes::from(String::from(body)))
+        }
+        Some(Found::Dead(line)) => Recorded::Dead {
+            code: line.code,
+            message: line.message,
+        },
+        None => Recorded::Pending,
+    }
+}
+
 fn output_options(format: RowFormat, options: &RunOptions) -> OutputOptions {
     let mut settings = OutputOptions::new(format);
     settings.prefix = options.output_prefix.clone().unwrap_or_default();
     settings.response_path.clone_from(&options.response_path);
     settings
-}
-
-/// What journal and dead letters say of each request.
-struct Lookup {
-    answers: AnswerIndex,
-    answer_reader: Option<AnswerReader>,
-    dead: AnswerIndex,
-    dead_reader: Option<DeadLetterReader>,
-}
-
-impl Lookup {
-    fn open(journal: &Path, dead_letters: Option<&Path>) -> Result<Self, ReadError> {
-        let answers = AnswerIndex::build(journal)?;
-        let answer_reader = match answers.is_empty() {
-            true => None,
-            false => Some(AnswerReader::open(journal)?),
-        };
-        let (mut dead, mut dead_reader) = (AnswerIndex::default(), None);
-        if let Some(path) = dead_letters {
-            dead = AnswerIndex::build(path)?;
-            if !dead.is_empty() {
-                dead_reader = Some(DeadLetterReader::open(path)?);
-            }
-        }
-        Ok(Self {
-            answers,
-            answer_reader,
-            dead,
-            dead_reader,
-        })
-    }
-
-    fn find(&mut self, fingerprint: Fingerprint) -> io::Result<Recorded> {
-        if let (Some(reader), Some(offset)) =
-            (&mut self.answer_reader, self.answers.take(fingerprint))
-        {
-            let line = reader.read(offset).map_err(io::Error::other)?;
-            let body: Box<str> = line.body.into();
-            return Ok(Recorded::Answer(Bytes::from(String::from(body))));
-        }
-        if let (Some(reader), Some(offset)) = (&mut self.dead_reader, self.dead.take(fingerprint)) {
-            let line = reader.read(offset).map_err(io::Error::other)?;
-            return Ok(Recorded::Dead {
-                code: line.code,
-                message: line.message,
-            });
-        }
-        Ok(Recorded::Pending)
-    }
 }
 
 fn check_flags(options: &RunOptions, shape: &Shape) -> Result<(), PlanError> {
@@ -365,6 +339,17 @@ fn check_output(path: &Path, options: &RunOptions) -> Result<(), PlanError> {
         Ok(metadata) if !metadata.is_file() => Err(PlanError::NotAFile(shown(path))),
         _ => Ok(()),
     }
+}
+
+/// Whether an earlier run has made this file: its journal, or its summary, is beside it. A journal
+/// elsewhere may be another output's.
+fn is_ours(output: &Path, by_journal: bool) -> bool {
+    let summary = || {
+        let bytes = std::fs::read(beside(output, ".summary.json")).ok()?;
+        serde_json::from_slice::<serde_json::Value>(&bytes).ok()
+    };
+    (by_journal && beside(output, ".journal.jsonl").exists())
+        || summary().is_some_and(|summary| summary["complete"].is_boolean())
 }
 
 fn is_something(path: &Path) -> bool {

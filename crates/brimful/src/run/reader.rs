@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 use super::Totals;
-use crate::driver::Incoming;
+use crate::driver::{Incoming, Row};
 use crate::fingerprint::Fingerprint;
 use crate::journal::Answered;
 use crate::request::Item;
@@ -23,6 +23,8 @@ pub(crate) struct Reader {
     source: Source,
     answered: Answered,
     dead: Answered,
+    /// Rows that need no sending are handed over all the same, for standard output.
+    gives_earlier_rows: bool,
     totals: Totals,
 }
 
@@ -45,11 +47,18 @@ impl Reading {
 }
 
 impl Reader {
-    pub(crate) fn new(source: Source, answered: Answered, dead: Answered, totals: Totals) -> Self {
+    pub(crate) fn new(
+        source: Source,
+        answered: Answered,
+        dead: Answered,
+        gives_earlier_rows: bool,
+        totals: Totals,
+    ) -> Self {
         Self {
             source,
             answered,
             dead,
+            gives_earlier_rows,
             totals,
         }
     }
@@ -67,7 +76,7 @@ impl Reader {
                 Ok(item) => item,
                 Err(error) => {
                     // Whoever listens no longer needs it.
-                    let _ended = items.blocking_send(Incoming::Items(batch));
+                    let _ended = items.blocking_send(Incoming::Rows(batch));
                     let _ended = items.blocking_send(Incoming::Broken(error.to_string()));
                     return None;
                 }
@@ -80,9 +89,13 @@ impl Reader {
                     .rows
                     .store(expected.max(rows), Ordering::Relaxed);
             }
-            if !self.skip(&item) {
-                batch_bytes += bytes_of(&item);
-                batch.push(item);
+            let row = match self.skip(&item) {
+                false => Some(Row::New(item)),
+                true => self.gives_earlier_rows.then_some(Row::Earlier(item)),
+            };
+            if let Some(row) = row {
+                batch_bytes += bytes_of(&row);
+                batch.push(row);
             }
             // While the driver waits, every row counts; while it is busy, batches are cheaper. But
             // no row waits for the next one, which may never come.
@@ -91,13 +104,13 @@ impl Reader {
             if full || (driver_waits && !batch.is_empty()) {
                 batch_bytes = 0;
                 let full = std::mem::take(&mut batch);
-                if items.blocking_send(Incoming::Items(full)).is_err() {
+                if items.blocking_send(Incoming::Rows(full)).is_err() {
                     return None;
                 }
             }
         }
         self.totals.0.rows.store(rows, Ordering::Relaxed);
-        if items.blocking_send(Incoming::Items(batch)).is_err() {
+        if items.blocking_send(Incoming::Rows(batch)).is_err() {
             return None;
         }
         Some(Finished {
@@ -126,9 +139,11 @@ impl Reader {
     }
 }
 
-fn bytes_of(item: &Item) -> usize {
-    match item {
-        Item::Request(request) => request.body.len(),
-        Item::Bad(_) => 0,
+fn bytes_of(row: &Row) -> usize {
+    match row {
+        Row::New(Item::Request(request)) | Row::Earlier(Item::Request(request)) => {
+            request.body.len()
+        }
+        Row::New(Item::Bad(_)) | Row::Earlier(Item::Bad(_)) => 0,
     }
 }

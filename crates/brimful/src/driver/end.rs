@@ -1,0 +1,51 @@
+//! How and why a run ended.
+
+use brimful_core::StopReason;
+
+use crate::outputs::WriteError;
+use crate::progress::LimitProgress;
+use crate::report::Tally;
+
+/// Why a run ended before its input did.
+#[derive(Debug)]
+pub enum EndCause {
+    /// The engine stopped: the last failure's words say why.
+    Upstream {
+        /// Why.
+        reason: StopReason,
+        /// What the provider said.
+        message: String,
+    },
+    /// An answer or a dead letter could not be written.
+    Output(WriteError),
+    /// The input could not be read on.
+    Source(String),
+    /// The spending cap was reached.
+    SpendingCap,
+    /// The deadline was reached.
+    Deadline,
+}
+
+impl EndCause {
+    /// Whether the user asked for it.
+    pub(super) const fn is_planned(&self) -> bool {
+        matches!(self, Self::SpendingCap | Self::Deadline)
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct DriverReport {
+    pub(crate) tally: Tally,
+    pub(crate) limits: Vec<LimitProgress>,
+    pub(crate) cause: Option<EndCause>,
+    /// Ids of requests whose attempts were given up in flight.
+    pub(crate) abandoned_ids: Vec<String>,
+    /// Ids whose answers arrived and could not be written.
+    pub(crate) unwritten_ids: Vec<String>,
+    /// Requests that were read but not answered.
+    pub(crate) unanswered: u64,
+    pub(crate) source_finished: bool,
+    /// Said when not a limit but `--concurrency` holds the run back.
+    pub(crate) concurrency_note: Option<String>,
+}
