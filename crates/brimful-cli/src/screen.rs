@@ -11,6 +11,8 @@ use tokio::sync::watch;
 
 use crate::args;
 
+/// Width of the bar itself.
+const BAR_COLUMNS: usize = 24;
 /// Rates are shown over this stretch of time.
 const RECENT: Duration = Duration::from_secs(5);
 
@@ -32,8 +34,8 @@ pub(crate) async fn show(
 
 async fn bar(totals: &Totals, progress: &mut watch::Receiver<Progress>) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-    let template = "{bar:24.green/dim} {msg}\n{prefix:.dim}";
-    let style = ProgressStyle::with_template(template)
+    let template = format!("{{bar:{BAR_COLUMNS}.green/dim}} {{msg}}\n{{prefix:.dim}}");
+    let style = ProgressStyle::with_template(&template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("━╸─");
     bar.set_style(style);
@@ -47,8 +49,12 @@ async fn bar(totals: &Totals, progress: &mut watch::Receiver<Progress>) {
             bar.set_length(total.max(done));
         }
         bar.set_position(done);
-        bar.set_message(first_line(&now, totals, &rate));
-        bar.set_prefix(second_line(&now));
+        let columns = usize::from(console::Term::stderr().size().1);
+        bar.set_message(cut(
+            &first_line(&now, totals, &rate),
+            columns.saturating_sub(BAR_COLUMNS + 2),
+        ));
+        bar.set_prefix(cut(&second_line(&now), columns.saturating_sub(1)));
     }
     bar.finish_and_clear();
 }
@@ -184,6 +190,11 @@ impl Rate {
             0.0
         }
     }
+}
+
+/// As much of a line as fits: a line that wraps would leave its rest on the screen.
+fn cut(line: &str, columns: usize) -> String {
+    console::truncate_str(line, columns, "…").into_owned()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with three digits")]

@@ -14,6 +14,9 @@ const MASK: &[u8] = b"[redacted]";
 /// Secrets shorter than this are not searched for: replacing, say, every `a` of an answer would
 /// destroy it.
 pub const SECRET_BYTES_MIN: usize = 6;
+/// Secrets of nothing but letters that are shorter than this are words, such as the `ollama` that
+/// servers without keys are given in the place of one. They are not searched for either.
+pub const WORD_BYTES_MIN: usize = 12;
 
 /// Replaces known secrets in text that a server sent.
 #[derive(Clone, Default)]
@@ -34,6 +37,10 @@ impl Redactor {
         let mut needles: Vec<Vec<u8>> = Vec::new();
         for secret in secrets {
             let plain = secret.expose_secret();
+            let is_word = plain.bytes().all(|byte| byte.is_ascii_alphabetic());
+            if is_word && plain.len() < WORD_BYTES_MIN {
+                continue;
+            }
             let quoted = serde_json::Value::from(plain).to_string();
             let escaped = &quoted[1..quoted.len() - 1];
             let slashes = escaped.replace('/', "\\/");
@@ -126,6 +133,13 @@ mod tests {
     fn a_secret_of_one_letter_does_not_destroy_answers() {
         let body = Bytes::from_static(b"banana");
         assert_eq!(redactor(&["a"]).body(body), "banana");
+    }
+
+    #[test]
+    fn a_word_in_the_place_of_a_key_does_not_destroy_answers() {
+        let body = Bytes::from_static(b"ollama is a word, correcthorsebattery is none");
+        let clean = redactor(&["ollama", "correcthorsebattery"]).body(body);
+        assert_eq!(clean, "ollama is a word, [redacted] is none");
     }
 
     #[test]
