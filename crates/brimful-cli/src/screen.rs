@@ -115,15 +115,15 @@ fn first_line(now: &Progress, totals: &Totals, rate: &Rate) -> String {
     if let Some((limit, share)) = used {
         text.push_str(&format!("  {} {share:.1} %", limit.name));
     }
-    match (now.cooldown, binding) {
-        (Some(left), _) => text.push_str(&format!("  cooldown {:.1} s", left.as_secs_f64())),
-        (None, Some(name)) => text.push_str(&format!("  limited by {name}")),
-        (None, None) => {}
-    }
     if now.stopping {
         text.push_str("  stopping");
     } else if let Some(eta) = eta(now, totals, rate) {
         text.push_str(&format!("  ETA {}", clock(eta)));
+    }
+    match (now.cooldown, binding) {
+        (Some(left), _) => text.push_str(&format!("  cooldown {:.1} s", left.as_secs_f64())),
+        (None, Some(name)) => text.push_str(&format!("  limited by {name}")),
+        (None, None) => {}
     }
     text
 }
@@ -147,7 +147,8 @@ fn second_line(now: &Progress) -> String {
         short(to_f64(counts.usage.output)),
     );
     if let Some(cost) = counts.cost_usd {
-        text.push_str(&format!("  ${cost:.2}"));
+        let digits = if cost < 1.0 { 4 } else { 2 };
+        text.push_str(&format!("  ${cost:.digits$}"));
     }
     if let Some(note) = &now.concurrency_note {
         text.push_str(&format!("  {note}"));

@@ -17,6 +17,8 @@ use tokio::task::AbortHandle;
 
 use crate::attempt::{self, AttemptEnd, Report, Shared};
 use crate::clock::Clock;
+use crate::journal::EXCEEDS_LIMIT;
+use crate::output::BAD_ROW;
 use crate::outputs::{DeadLetter, Outputs, WriteError};
 use crate::progress::Progress;
 use crate::report::Tally;
@@ -34,6 +36,8 @@ const LOOK_AHEAD: usize = 1024;
 const LOOK_AHEAD_BYTES: usize = 32 << 20;
 /// How often progress is published.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
+/// Replies of 404 and 405, with no answer before them, after which the address is taken for wrong.
+const MISDIRECTED_MAX: u32 = 10;
 /// Attempts that a request remembers.
 const TRAIL_MAX: usize = 100;
 /// Inputs taken in one turn, so that none of the sources starves another.
@@ -117,11 +121,14 @@ pub(crate) struct Driver<'a> {
     last_wait: Option<WaitedFor>,
     cause: Option<EndCause>,
     last_upstream_message: String,
+    throttled_message: String,
     abandoned_ids: Vec<String>,
     unwritten_ids: Vec<String>,
     unanswered: u64,
     control: Control,
     source_finished: bool,
+    /// Answers of 404 and 405 before any other answer.
+    misdirected: u32,
 }
 
 impl<'a> Driver<'a> {
@@ -156,11 +163,13 @@ impl<'a> Driver<'a> {
             last_wait: None,
             cause: None,
             last_upstream_message: String::new(),
+            throttled_message: String::new(),
             abandoned_ids: Vec::new(),
             unwritten_ids: Vec::new(),
             unanswered: 0,
             control: Control::Run,
             source_finished: false,
+            misdirected: 0,
         };
         Ok((driver, inbox))
     }
@@ -221,6 +230,7 @@ impl<'a> Driver<'a> {
             limits: self.limit_progress(),
             cause: self.end_cause(),
             concurrency_note: self.concurrency_note(),
+            throttled_message: self.throttled_message,
             tally: self.tally,
             abandoned_ids: self.abandoned_ids,
             unwritten_ids: self.unwritten_ids,
@@ -308,7 +318,11 @@ impl<'a> Driver<'a> {
 
     fn bad_row(&mut self, bad: &BadRow) {
         self.tally.bad_rows += 1;
-        self.tally.dead += 1;
+        let place = match bad.line {
+            0 => bad.reason.clone(),
+            line => format!("line {line}: {}", bad.reason),
+        };
+        self.tally.died(BAD_ROW, &place, &bad.id);
         let written = self.outputs.bad_row(bad);
         self.written(written);
     }
@@ -393,10 +407,21 @@ impl<'a> Driver<'a> {
             }
             AttemptResult::Failed(failure) | AttemptResult::NotSent(failure) => {
                 let upstream = failure.scope == brimful_core::Scope::Upstream;
+                if failure.class == Class::Throttled {
+                    self.throttled_message.clone_from(&end.message);
+                }
                 if upstream || failure.class == Class::Throttled || end.code == "cannot_connect" {
                     self.last_upstream_message = format!("{} ({})", end.message, end.code);
                 }
                 self.outputs.attempt(&flight.request, &record);
+                if matches!(end.status, Some(404 | 405)) && self.tally.nothing_answered() {
+                    self.misdirected += 1;
+                    if self.misdirected >= MISDIRECTED_MAX {
+                        let status = end.status.unwrap_or_default();
+                        let message = format!("{status} {} ({})", end.message, end.code);
+                        self.cause.get_or_insert(EndCause::Misdirected(message));
+                    }
+                }
                 // The first attempts tell how it began, the last ones how it ended.
                 if flight.trail.len() == TRAIL_MAX {
                     flight.trail.remove(TRAIL_MAX / 2);
@@ -527,8 +552,8 @@ impl<'a> Driver<'a> {
             }
             Outcome::NeverFits(never) => DeadLetter {
                 request: &flight.request,
-                code: "exceeds_limit".to_owned(),
-                message: never.to_string(),
+                code: EXCEEDS_LIMIT.to_owned(),
+                message: format!("{never}; it was not sent"),
                 last: None,
                 trail: &flight.trail,
             },
@@ -547,7 +572,8 @@ impl<'a> Driver<'a> {
                 }
             }
         };
-        self.tally.dead += 1;
+        self.tally
+            .died(&letter.code, &letter.message, &letter.request.id);
         let written = self.outputs.dead_letter(&letter);
         if written.is_err() {
             self.unwritten_ids.push(flight.request.id.clone());

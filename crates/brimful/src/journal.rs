@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use answered::Answered;
-pub use dead::{DeadLetter, DeadLetterOptions, DeadLetters, DeadResponse, Earlier};
+pub use dead::{DeadLetter, DeadLetterOptions, DeadLetters, DeadResponse, EXCEEDS_LIMIT, Earlier};
 pub use files::OpenError;
 pub use index::{
     AnswerIndex, AnswerLine, AnswerReader, DeadLetterLine, DeadLetterReader, Offset, ReadError,
@@ -51,7 +51,7 @@ use files::{Access, is_file, sidecar, sync_directory_of};
 use heal::{open_healed, rewrite, set_aside};
 use line::{Kind, MAX_LINE_BYTES, write_answer};
 use spare::Spare;
-use stale::{copy_to_stale, leftover_lines};
+use stale::{copy_to_stale, leftover_lines, take_back};
 use storage::{Storage, Tail, is_full};
 use sync::{Grouping, Syncer};
 
@@ -100,6 +100,9 @@ pub struct JournalOptions {
     /// Start without the answers of earlier runs: their journal is renamed to the first of
     /// `PATH.old`, `PATH.old-2`, … that is free. Default: `false`.
     pub fresh: bool,
+    /// Where earlier runs have moved answers whose request was no longer in the input. They are
+    /// taken back first: the request may be there again. Default: nowhere.
+    pub stale_path: Option<PathBuf>,
     /// The lock on `path`, if it is held already. Default: it is taken.
     pub lock: Option<OutputLock>,
 }
@@ -117,6 +120,7 @@ impl JournalOptions {
             group_max_answers: GROUP_MAX_ANSWERS,
             private: false,
             fresh: false,
+            stale_path: None,
             lock: None,
         }
     }
@@ -329,7 +333,12 @@ impl Journal {
         let access = Access::Create {
             private: options.private,
         };
-        let healed = open_healed(path, &options.corrupt_path, Kind::Answer, access)?;
+        let mut healed = open_healed(path, &options.corrupt_path, Kind::Answer, access)?;
+        if let Some(stale) = options.stale_path.as_deref().filter(|_| !options.fresh)
+            && is_file(stale)?
+        {
+            take_back(path, &mut healed, stale, &options.corrupt_path)?;
+        }
         if options.durability == Durability::Power && healed.length > 0 {
             // An earlier run may have been killed before its last fsync, and its answers are about
             // to be relied upon.

@@ -58,6 +58,22 @@ impl Counts {
     }
 }
 
+/// Codes that are counted apart; a provider may invent any number.
+const FAILURES_MAX: usize = 50;
+
+/// Requests that ended without an answer for the same reason.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailureSum {
+    /// The provider's or our own short code.
+    pub code: String,
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub first_id: String,
+    /// What was said of it.
+    pub first_message: String,
+}
+
 /// Mean and quantiles in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Quantiles {
@@ -116,6 +132,7 @@ pub(crate) struct Tally {
     pub(crate) retries: u64,
     pub(crate) cooldowns: u64,
     answered: u64,
+    failures: Vec<FailureSum>,
     attempts: BTreeMap<&'static str, u64>,
     usage: Usage,
     price: Option<Price>,
@@ -137,6 +154,7 @@ impl Tally {
             retries: 0,
             cooldowns: 0,
             answered: 0,
+            failures: Vec::new(),
             attempts: BTreeMap::new(),
             usage: Usage::default(),
             price,
@@ -147,6 +165,32 @@ impl Tally {
             binding_since: Timestamp::ZERO,
             bound: BTreeMap::new(),
         }
+    }
+
+    /// A request has ended without an answer.
+    pub(crate) fn died(&mut self, code: &str, message: &str, id: &str) {
+        self.dead += 1;
+        if let Some(sum) = self.failures.iter_mut().find(|sum| sum.code == code) {
+            sum.count += 1;
+        } else if self.failures.len() < FAILURES_MAX {
+            self.failures.push(FailureSum {
+                code: code.to_owned(),
+                count: 1,
+                first_id: id.to_owned(),
+                first_message: message.to_owned(),
+            });
+        }
+    }
+
+    /// Requests that ended without an answer in this run by their code, the most frequent first.
+    pub(crate) fn failures(&self) -> Vec<FailureSum> {
+        let mut failures = self.failures.clone();
+        failures.sort_by_key(|sum| std::cmp::Reverse(sum.count));
+        failures
+    }
+
+    pub(crate) const fn nothing_answered(&self) -> bool {
+        self.answered == 0
     }
 
     pub(crate) fn attempt_ended(&mut self, result: &AttemptResult, service: Duration) {

@@ -11,6 +11,11 @@ use super::{say, show};
 use crate::args::LogFormat;
 use crate::screen::{clock, grouped};
 
+/// Reasons of failure that are shown; all are in the summary's file.
+const FAILURES_SHOWN: usize = 3;
+/// Characters of a message that are shown.
+const MESSAGE_MAX_CHARS: usize = 200;
+
 pub(super) fn attempt_log() -> AttemptLog {
     AttemptLog::new(show)
 }
@@ -50,6 +55,7 @@ fn lines(summary: &Summary, signal: Option<u8>, to_stdout: bool) -> Vec<String> 
         }
     }
     lines.push(first);
+    lines.extend(failures(summary));
     for limit in &summary.limits {
         if let Some(share) = limit.utilisation_percent {
             let waited = summary.waited_s.get(&limit.name).copied().unwrap_or(0.0);
@@ -96,6 +102,35 @@ fn took(wall_s: f64) -> String {
         return format!("{wall_s:.1} s");
     }
     clock(Duration::from_secs_f64(wall_s.round()))
+}
+
+/// Why requests failed, the most frequent reasons first, and whether limits are told too high.
+fn failures(summary: &Summary) -> Vec<String> {
+    let shown = |text: &str| strip_control(text, MESSAGE_MAX_CHARS);
+    let mut lines: Vec<String> = summary
+        .failures
+        .iter()
+        .take(FAILURES_SHOWN)
+        .map(|sum| {
+            let (count, code) = (grouped(sum.count), shown(&sum.code));
+            let (id, message) = (shown(&sum.first_id), shown(&sum.first_message));
+            format!("  failed      {count} {code}, first `{id}`: {message}")
+        })
+        .collect();
+    let throttled = summary.attempts.get("throttled").copied().unwrap_or(0);
+    let all: u64 = summary.attempts.values().sum();
+    if let Some(message) = summary
+        .throttled_message
+        .as_deref()
+        .filter(|_| throttled * 20 > all)
+    {
+        let (throttled, all, message) = (grouped(throttled), grouped(all), shown(message));
+        lines.push(format!(
+            "  note        {throttled} of {all} attempts were throttled, so the limits are told too \
+             high: {message}"
+        ));
+    }
+    lines
 }
 
 fn attempts(summary: &Summary) -> String {

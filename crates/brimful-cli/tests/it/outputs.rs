@@ -437,3 +437,68 @@ fn the_summary_says_what_happened() {
         "{limit}"
     );
 }
+
+#[test]
+fn an_edit_that_is_undone_pays_nothing_twice() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write("in.txt", "one\ntwo\nthree\n");
+    for prompt in ["A{{text}}", "B{{text}}", "A{{text}}", "B{{text}}"] {
+        dir.run_at(mock.url(), "in.txt -o out.csv --model m --prompt")
+            .arg(prompt)
+            .exits(0);
+        let rows = dir.csv("out.csv");
+        assert_eq!(rows.len(), 4);
+        assert!(rows.iter().all(|row| !row[1].is_empty()), "{rows:?}");
+    }
+    assert_eq!(mock.count("answered"), 6);
+    assert_eq!(dir.json_lines("out.csv.stale.jsonl").len(), 3);
+}
+
+#[test]
+fn what_never_fitted_a_limit_is_judged_anew_by_the_next_run() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write("in.txt", "one\ntwo\n");
+    let command = "in.txt -o out.csv --model m --tpm";
+    for _ in 0..2 {
+        let done = dir.run_at(mock.url(), command).arg("500").exits(3);
+        done.says(&["2 exceeds_limit", "tpm"]);
+        assert_eq!(dir.json_lines("out.csv.errors.jsonl").len(), 2);
+    }
+    assert_eq!(mock.count("requests"), 0);
+    dir.run_at(mock.url(), command).arg("50000").exits(0);
+    assert!(!dir.exists("out.csv.errors.jsonl"));
+    assert_eq!(mock.count("answered"), 2);
+}
+
+#[test]
+fn an_address_that_knows_no_path_ends_the_run_before_it_fails_every_row() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write_batch("in.jsonl", 500);
+    let wrong = format!("{}/nowhere", mock.url());
+    let command = "in.jsonl -o out.jsonl --concurrency 4";
+    let done = dir.run_at(&wrong, command).exits(1);
+    done.says(&["404", "check --base-url"]);
+    assert!(mock.count("requests") < 50);
+    dir.run_at(mock.url(), command)
+        .args("--retry-failed")
+        .exits(0);
+    assert_eq!(dir.json_lines("out.jsonl").len(), 500);
+}
+
+#[test]
+fn the_screen_says_why_requests_failed_and_when_limits_are_told_too_high() {
+    let mock = Mock::start("--rpm 600 --burst 100ms --retry-after ms");
+    let dir = TestDir::new();
+    dir.write("in.jsonl", "{\"a\":1}\n{\"a\":1}\n{\"b\":1}\n");
+    let command = "in.jsonl -o out.csv --model m --prompt {{a}} --rpm 6000";
+    let done = dir.run_at(mock.url(), command).exits(3);
+    done.says(&["1 invalid_row, first `3`: line 3"]);
+    dir.write_batch("batch.jsonl", 30);
+    let done = dir
+        .run_at(mock.url(), "batch.jsonl -o b.jsonl --rpm 60000")
+        .exits(0);
+    done.says(&["attempts were throttled", "told too high", "Limit 600"]);
+}

@@ -42,17 +42,26 @@ impl Reach {
             self.episodes = self.episodes.saturating_add(1);
             self.episode = now;
         }
-        Some(policy.backoff(self.episodes))
+        // The last pause ends when there is an end to waiting, not long after it.
+        let away = self
+            .away_since
+            .map_or(Duration::ZERO, |since| now.since(since));
+        let left = self.most(policy).saturating_sub(away);
+        Some(policy.backoff(self.episodes).min(left))
     }
 
     /// Whether it has been away for longer than anybody should wait: a short while if it was never
     /// there, for then the address is probably wrong.
     pub(super) fn is_lost(&self, now: Timestamp, policy: &RetryPolicy) -> bool {
-        let most = match self.reached {
-            Some(_) => policy.max_unreachable_time,
-            None => policy.max_unreachable_time_at_start,
-        };
+        let most = self.most(policy);
         self.away_since
             .is_some_and(|since| now.since(since) >= most)
+    }
+
+    const fn most(&self, policy: &RetryPolicy) -> Duration {
+        match self.reached {
+            Some(_) => policy.max_unreachable_time,
+            None => policy.max_unreachable_time_at_start,
+        }
     }
 }

@@ -20,6 +20,8 @@ pub enum EndCause {
     Output(WriteError),
     /// The input could not be read on.
     Source(String),
+    /// The address answers, but not to requests: the first replies were all 404 or 405.
+    Misdirected(String),
     /// The spending cap was reached.
     SpendingCap,
     /// The deadline was reached.
@@ -46,6 +48,8 @@ pub(crate) struct DriverReport {
     /// Requests that were read but not answered.
     pub(crate) unanswered: u64,
     pub(crate) source_finished: bool,
+    /// What the provider said with the last 429.
+    pub(crate) throttled_message: String,
     /// Said when not a limit but `--concurrency` holds the run back.
     pub(crate) concurrency_note: Option<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -11,12 +11,16 @@ use serde::Serialize;
 use super::answered::Answered;
 use super::files::{Access, OpenError, is_file, open_file, sidecar, sync_directory_of};
 use super::heal::{open_healed, rewrite, set_aside};
-use super::line::{Kind, MAX_LINE_BYTES, write_dead_letter};
+use super::line::{DeadLetterShape, Kind, MAX_LINE_BYTES, fingerprint, parse, write_dead_letter};
+use super::lines::Lines;
 use super::stale::leftover_lines;
 use super::storage::Tail;
 use super::sync::Syncer;
 use super::{AppendError, BUFFER_KEPT_BYTES, CloseError, Durability};
 use crate::fingerprint::Fingerprint;
+
+/// Code of a request that was never sent because a limit has no room for it, ever.
+pub const EXCEEDS_LIMIT: &str = "exceeds_limit";
 
 /// A request that ended without an answer.
 #[derive(Debug)]
@@ -132,7 +136,7 @@ impl DeadLetters {
             return Ok(letters);
         }
         let corrupt_path = &letters.options.corrupt_path;
-        let healed = open_healed(path, corrupt_path, Kind::DeadLetter, Access::Existing)?;
+        let mut healed = open_healed(path, corrupt_path, Kind::DeadLetter, Access::Existing)?;
         letters.corrupt_lines = healed.scan.damaged_lines + u64::from(healed.scan.torn_tail);
         let mut length = healed.length;
         if letters.options.earlier == Earlier::Retry {
@@ -140,8 +144,13 @@ impl DeadLetters {
             emptied.map_err(|error| OpenError::at(path, "empty", error))?;
             length = 0;
         } else {
-            letters.count = healed.scan.answered.len();
             letters.earlier = healed.scan.answered;
+            let dropped = drop_unsent(path, &healed.file, length, &mut letters.earlier);
+            let dropped = dropped.map_err(|error| OpenError::at(path, "repair", error))?;
+            if let Some((file, shorter)) = dropped {
+                (healed.file, length) = (file, shorter);
+            }
+            letters.count = letters.earlier.len();
         }
         let open = Open::new(healed.file, length, letters.options.durability);
         letters.open = Some(open.map_err(|error| OpenError::at(path, "open", error))?);
@@ -240,6 +249,40 @@ impl DeadLetters {
         sync_directory_of(path).map_err(failed)?;
         Ok(self.count)
     }
+}
+
+/// Drops what was never sent because of a limit: with other limits it may fit. `None`: there was
+/// nothing of the kind.
+fn drop_unsent(
+    path: &Path,
+    file: &File,
+    length: u64,
+    earlier: &mut Answered,
+) -> io::Result<Option<(File, u64)>> {
+    let unsent = fingerprints_of(file, EXCEEDS_LIMIT)?;
+    if unsent.is_empty() {
+        return Ok(None);
+    }
+    for fingerprint in &unsent {
+        earlier.take(*fingerprint);
+    }
+    let unsent: Answered = unsent.into_iter().collect();
+    let cuts = leftover_lines(file, &unsent)?;
+    rewrite(path, file, length, &cuts).map(Some)
+}
+
+/// Requests whose dead letters have this code.
+fn fingerprints_of(file: &File, code: &str) -> io::Result<Vec<Fingerprint>> {
+    let mut found = Vec::new();
+    let mut lines = Lines::of(file, MAX_LINE_BYTES);
+    while let Some(line) = lines.next()? {
+        let Some(bytes) = line.bytes else { continue };
+        let letter = parse::<DeadLetterShape<'_>>(bytes);
+        if letter.is_some_and(|letter| letter.error.code.0 == code) {
+            found.extend(fingerprint(bytes));
+        }
+    }
+    Ok(found)
 }
 
 fn create(options: &DeadLetterOptions) -> io::Result<Open> {

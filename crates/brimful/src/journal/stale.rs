@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::answered::Answered;
 use super::files::{Access, OpenError, sidecar};
-use super::heal::open_healed;
+use super::heal::{Healed, open_healed};
 use super::line::{Kind, MAX_LINE_BYTES};
 use super::lines::{FromStart, Lines};
 use super::scan::each_line;
@@ -122,6 +122,27 @@ fn append_missing(
     out.flush()?;
     stale.sync_all()?;
     Ok(moved)
+}
+
+/// Appends every stale answer to the journal, of which the next complete run moves those again that
+/// are still not wanted. After a crash in the middle a line may stand in both files: it is moved
+/// again, and not doubled.
+pub(super) fn take_back(
+    path: &Path,
+    healed: &mut Healed,
+    stale_path: &Path,
+    corrupt_path: &Path,
+) -> Result<(), OpenError> {
+    let stale = open_healed(stale_path, corrupt_path, Kind::Answer, Access::Existing)?;
+    let mut from = FromStart {
+        file: &stale.file,
+        offset: 0,
+    };
+    io::copy(&mut from, &mut &healed.file)
+        .and_then(|_| healed.file.sync_data())
+        .map_err(|error| OpenError::at(path, "write", error))?;
+    *healed = open_healed(path, corrupt_path, Kind::Answer, Access::Existing)?;
+    std::fs::remove_file(stale_path).map_err(|error| OpenError::at(stale_path, "remove", error))
 }
 
 fn is_private(file: &File) -> io::Result<bool> {

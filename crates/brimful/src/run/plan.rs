@@ -183,6 +183,7 @@ impl Plan {
         journal.durability = options.durability;
         journal.private = self.shape != Shape::JournalIsOutput;
         journal.fresh = options.fresh;
+        journal.stale_path = self.stale();
         if let Some(corrupt) = self.beside_output(".corrupt") {
             journal.corrupt_path = corrupt;
         }

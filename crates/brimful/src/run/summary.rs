@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::driver::{DriverReport, EndCause};
 use crate::outputs::WriteError;
 use crate::progress::LimitProgress;
-use crate::report::Quantiles;
+use crate::report::{FailureSum, Quantiles};
 
 /// Ids that a summary names at most; more are counted.
 const IDS_MAX: usize = 1000;
@@ -36,6 +36,8 @@ pub struct Summary {
     pub wall_s: f64,
     /// Requests by how they ended.
     pub requests: RequestSums,
+    /// Requests that ended without an answer in this run, by code, the most frequent first.
+    pub failures: Vec<FailureSum>,
     /// Attempts by class.
     pub attempts: BTreeMap<String, u64>,
     /// Pauses of the whole upstream after a 429.
@@ -58,6 +60,8 @@ pub struct Summary {
     pub limits: Vec<LimitProgress>,
     /// Seconds in which the next request waited for each limit, or for the cooldown.
     pub waited_s: BTreeMap<String, f64>,
+    /// What the provider said with the last 429, if there was one.
+    pub throttled_message: Option<String>,
     /// Said when not a limit but `--concurrency` held the run back.
     pub concurrency_note: Option<String>,
     /// Ids of requests that were given up in flight; their answers may have been billed.
@@ -192,6 +196,7 @@ impl Summary {
                 .iter()
                 .map(|(&class, &n)| (class.to_owned(), n))
                 .collect(),
+            failures: report.tally.failures(),
             cooldowns: counts.cooldowns,
             wait,
             service,
@@ -206,6 +211,7 @@ impl Summary {
             cost_usd: counts.cost_usd,
             waited_s: waited(report),
             limits: report.limits.clone(),
+            throttled_message: Some(report.throttled_message.clone()).filter(|m| !m.is_empty()),
             concurrency_note: report.concurrency_note.clone(),
             abandoned_ids: some(&report.abandoned_ids),
             unwritten_ids: some(&report.unwritten_ids),
@@ -255,7 +261,7 @@ fn dead_before(totals: &Totals) -> u64 {
 
 fn stopped_by(report: &DriverReport) -> Option<Stop> {
     match &report.cause {
-        Some(EndCause::Upstream { .. }) => Some(Stop::Upstream),
+        Some(EndCause::Upstream { .. } | EndCause::Misdirected(_)) => Some(Stop::Upstream),
         Some(EndCause::Output(_)) => Some(Stop::Output),
         Some(EndCause::Source(_)) => Some(Stop::Input),
         Some(EndCause::SpendingCap) => Some(Stop::SpendingCap),
@@ -295,6 +301,10 @@ fn message(report: &DriverReport) -> Option<String> {
         EndCause::Source(text) => {
             format!("the input cannot be read on: {text}; what was answered is kept")
         }
+        EndCause::Misdirected(text) => format!(
+            "the first replies were all of this kind: {text}; check --base-url, --endpoint and the \
+             model, then run the same command again with --retry-failed"
+        ),
         EndCause::SpendingCap => {
             "the spending cap is reached; raise --max-cost to go on".to_owned()
         }

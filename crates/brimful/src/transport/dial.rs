@@ -245,6 +245,10 @@ fn tls_config(target: &Uri) -> Result<rustls::ClientConfig, TargetError> {
 /// An error with its causes, on one line.
 pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
+    if text.contains("InvalidContentType") {
+        return "the server does not speak TLS here: try `http://` in the place of `https://`"
+            .into();
+    }
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
