@@ -8,7 +8,7 @@ mod view;
 use std::time::Duration;
 
 use brimful_core::{
-    AttemptId, AttemptResult, Charge, ChargeRule, Class, Engine, EngineConfig, Event, Input,
+    AttemptId, AttemptResult, Charge, ChargeRule, Engine, EngineConfig, Event, Input,
     LimitSpecError, Outcome, Output, RequestId, Timestamp,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -36,8 +36,6 @@ const LOOK_AHEAD: usize = 1024;
 const LOOK_AHEAD_BYTES: usize = 32 << 20;
 /// How often progress is published.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// Replies of 404 and 405, with no answer before them, after which the address is taken for wrong.
-const MISDIRECTED_MAX: u32 = 10;
 /// Attempts that a request remembers.
 const TRAIL_MAX: usize = 100;
 /// Inputs taken in one turn, so that none of the sources starves another.
@@ -406,28 +404,17 @@ impl<'a> Driver<'a> {
                 self.written(written);
             }
             AttemptResult::Failed(failure) | AttemptResult::NotSent(failure) => {
-                let upstream = failure.scope == brimful_core::Scope::Upstream;
-                if failure.class == Class::Throttled {
-                    self.throttled_message.clone_from(&end.message);
-                }
-                if upstream || failure.class == Class::Throttled || end.code == "cannot_connect" {
-                    self.last_upstream_message = format!("{} ({})", end.message, end.code);
-                }
                 self.outputs.attempt(&flight.request, &record);
-                if matches!(end.status, Some(404 | 405)) && self.tally.nothing_answered() {
-                    self.misdirected += 1;
-                    if self.misdirected >= MISDIRECTED_MAX {
-                        let status = end.status.unwrap_or_default();
-                        let message = format!("{status} {} ({})", end.message, end.code);
-                        self.cause.get_or_insert(EndCause::Misdirected(message));
-                    }
-                }
                 // The first attempts tell how it began, the last ones how it ended.
                 if flight.trail.len() == TRAIL_MAX {
                     flight.trail.remove(TRAIL_MAX / 2);
                 }
                 flight.trail.push(record);
-                flight.last = Some(end);
+                let failure = failure.clone();
+                let end = flight.last.insert(end);
+                let said = format!("{} ({})", end.message, end.code);
+                let (status, unreachable) = (end.status, end.code == "cannot_connect");
+                self.upstream_said(&failure, status, unreachable, said);
                 self.written(Ok(()));
             }
             AttemptResult::Aborted => {
@@ -440,12 +427,6 @@ impl<'a> Driver<'a> {
         // Before the engine hears of the free place: it would fill it.
         self.stop_if_there_is_cause(now);
         self.input_at(now, Input::Finished { attempt, result });
-    }
-
-    fn spending_cap_reached(&self) -> bool {
-        let cap = self.options.spending_cap_usd;
-        cap.zip(self.tally.cost_usd())
-            .is_some_and(|(cap, cost)| cost >= cap)
     }
 
     /// Looks at how writing went: what cannot be written stops the run at the end of the turn.

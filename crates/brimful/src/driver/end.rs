@@ -1,10 +1,14 @@
 //! How and why a run ended.
 
-use brimful_core::StopReason;
+use brimful_core::{Class, Failure, Scope, StopReason};
 
+use super::Driver;
 use crate::outputs::WriteError;
 use crate::progress::LimitProgress;
 use crate::report::Tally;
+
+/// Replies of 404 and 405, with no answer before them, after which the address is taken for wrong.
+const MISDIRECTED_MAX: u32 = 10;
 
 /// Why a run ended before its input did.
 #[derive(Debug)]
@@ -52,4 +56,36 @@ pub(crate) struct DriverReport {
     pub(crate) throttled_message: String,
     /// Said when not a limit but `--concurrency` holds the run back.
     pub(crate) concurrency_note: Option<String>,
+}
+
+impl Driver<'_> {
+    /// Keeps what a failure says of the upstream as a whole.
+    pub(super) fn upstream_said(
+        &mut self,
+        failure: &Failure,
+        status: Option<u16>,
+        unreachable: bool,
+        said: String,
+    ) {
+        if let Some(status @ (404 | 405)) = status
+            && self.tally.nothing_answered()
+        {
+            self.misdirected += 1;
+            if self.misdirected >= MISDIRECTED_MAX {
+                self.stop_for(EndCause::Misdirected(format!("{status} {said}")));
+            }
+        }
+        if failure.class == Class::Throttled {
+            self.throttled_message.clone_from(&said);
+        }
+        if failure.scope == Scope::Upstream || failure.class == Class::Throttled || unreachable {
+            self.last_upstream_message = said;
+        }
+    }
+
+    pub(super) fn spending_cap_reached(&self) -> bool {
+        let cap = self.options.spending_cap_usd;
+        cap.zip(self.tally.cost_usd())
+            .is_some_and(|(cap, cost)| cost >= cap)
+    }
 }
