@@ -502,3 +502,24 @@ fn the_screen_says_why_requests_failed_and_when_limits_are_told_too_high() {
         .exits(0);
     done.says(&["attempts were throttled", "told too high", "Limit 600"]);
 }
+
+#[test]
+fn an_output_without_its_journal_is_the_only_copy_of_its_answers_and_left_alone() {
+    let mock = Mock::start("");
+    let dir = TestDir::new();
+    dir.write("in.txt", "one\ntwo\n");
+    for (flags, journal) in [
+        ("", "out.csv.journal.jsonl"),
+        ("--journal kept.jsonl", "kept.jsonl"),
+    ] {
+        let command = format!("in.txt -o out.csv --model m {flags}");
+        dir.run_at(mock.url(), &command).exits(0);
+        let answers = dir.read("out.csv");
+        std::fs::remove_file(dir.path(journal)).unwrap();
+        let done = dir.run_at(mock.url(), &command).exits(2);
+        done.says(&["out.csv", "move it away"]);
+        assert_eq!(dir.read("out.csv"), answers);
+        std::fs::remove_file(dir.path("out.csv")).unwrap();
+    }
+    assert_eq!(mock.count("answered"), 4);
+}

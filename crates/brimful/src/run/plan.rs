@@ -119,7 +119,7 @@ impl Plan {
         check_names(options, journal.as_deref())?;
         if let Shape::Assembled(path, _) = &shape
             && is_something(path)
-            && !is_ours(path, options.journal.is_none())
+            && !is_ours(path, journal.as_deref(), options.journal.is_none())
         {
             return Err(PlanError::NotOurs(shown(path)).into());
         }
@@ -342,15 +342,16 @@ fn check_output(path: &Path, options: &RunOptions) -> Result<(), PlanError> {
     }
 }
 
-/// Whether an earlier run has made this file: its journal, or its summary, is beside it. A journal
-/// elsewhere may be another output's.
-fn is_ours(output: &Path, by_journal: bool) -> bool {
+/// Whether an earlier run has made this file from this journal. Without its journal it is left
+/// alone: it may be the only copy of answers that were paid. A journal elsewhere may be another
+/// output's, so that a summary must be beside the output as well.
+fn is_ours(output: &Path, journal: Option<&Path>, default_journal: bool) -> bool {
     let summary = || {
         let bytes = std::fs::read(beside(output, ".summary.json")).ok()?;
-        serde_json::from_slice::<serde_json::Value>(&bytes).ok()
+        let summary = serde_json::from_slice::<serde_json::Value>(&bytes).ok()?;
+        Some(summary["complete"].is_boolean())
     };
-    (by_journal && beside(output, ".journal.jsonl").exists())
-        || summary().is_some_and(|summary| summary["complete"].is_boolean())
+    journal.is_some_and(Path::exists) && (default_journal || summary() == Some(true))
 }
 
 fn is_something(path: &Path) -> bool {
