@@ -19,7 +19,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   test [--only STEP]  everything that must pass before a commit lands
-  bench [NAME]        end-to-end figures, of the scenarios whose name contains NAME
+  bench [ARGUMENTS]   figures; `bench --help` lists them
   tidy                the structure of the code: crate edges, sizes, dead files, links";
 
 fn main() -> ExitCode {
@@ -28,8 +28,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.as_slice() {
         ["test"] => workspace_root().and_then(|root| test::run(&root, None)),
         ["test", "--only", step] => workspace_root().and_then(|root| test::run(&root, Some(step))),
-        ["bench"] => workspace_root().and_then(|root| bench::run(&root, "")),
-        ["bench", name] => workspace_root().and_then(|root| bench::run(&root, name)),
+        ["bench", rest @ ..] => workspace_root().and_then(|root| bench::run(&root, rest)),
         ["tidy"] => workspace_root().and_then(|root| tidy::run(&root)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -37,6 +37,16 @@ const EDGES: &[(&str, &[&str])] = &[
             "brimful-gateway",
         ],
     ),
+    (
+        "brimful-bench",
+        &[
+            "brimful-core",
+            "brimful-providers",
+            "brimful-sim",
+            "brimful",
+            "brimful-gateway",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

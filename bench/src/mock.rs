@@ -8,13 +8,13 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-pub(super) struct Mock {
+pub(crate) struct Mock {
     process: Child,
     base_url: String,
 }
 
 impl Mock {
-    pub(super) fn start(binary: &Path, flags: &[&str]) -> Result<Self> {
+    pub(crate) fn start(binary: &Path, flags: &[&str]) -> Result<Self> {
         let mut process = Command::new(binary)
             .args(["mock", "--listen", "127.0.0.1:0"])
             .args(flags)
@@ -33,12 +33,12 @@ impl Mock {
         })
     }
 
-    pub(super) fn base_url(&self) -> &str {
+    pub(crate) fn base_url(&self) -> &str {
         &self.base_url
     }
 
     /// The server's account.
-    pub(super) fn stats(&self) -> Result<Value> {
+    pub(crate) fn stats(&self) -> Result<Value> {
         let address = self
             .base_url
             .trim_start_matches("http://")

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 #[derive(Clone, Copy)]
-pub(super) enum Sizes {
+pub(crate) enum Sizes {
     /// Prompts of 160 characters, 16 output tokens.
     Short,
     /// Input tokens log-normal (median 300, σ 0.8), `max_tokens` 256.
@@ -15,14 +15,14 @@ pub(super) enum Sizes {
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Workload {
-    pub(super) requests: usize,
-    pub(super) sizes: Sizes,
+pub(crate) struct Workload {
+    pub(crate) requests: usize,
+    pub(crate) sizes: Sizes,
 }
 
 impl Workload {
     /// Writes the file unless it is there.
-    pub(super) fn write(&self, folder: &Path) -> Result<PathBuf> {
+    pub(crate) fn write(&self, folder: &Path) -> Result<PathBuf> {
         let (kind, output) = match self.sizes {
             Sizes::Short => ("short", 16),
             Sizes::LogNormal => ("log-normal", 256),
