@@ -22,6 +22,7 @@ use self::saved::Saved;
 mod bare;
 mod bench;
 mod client;
+mod core;
 mod figure;
 mod kill;
 mod limits;
@@ -70,6 +71,8 @@ struct Options {
 enum Command {
     /// `brimful run` with its journal against the bare HTTP client library
     Bare,
+    /// One admission and one engine step of the core, against governor
+    Core,
     /// `brimful run` against servers with limits and latency, judged by the server's account
     Limits,
     /// `kill -9` in the middle and the same command again: what was lost, what was paid twice
@@ -84,6 +87,7 @@ impl Command {
     fn run(&self, bench: &mut Bench) -> Result<()> {
         match self {
             Self::Bare => bare::run(bench),
+            Self::Core => core::run(bench),
             Self::Limits => limits::run(bench),
             Self::Kill => kill::run(bench),
             Self::Mock => server::run(bench),
@@ -97,6 +101,7 @@ impl Command {
 
 /// What the standard table has.
 fn standard(bench: &mut Bench) -> Result<()> {
+    core::run(bench)?;
     bare::run(bench)?;
     server::run(bench)?;
     limits::run(bench)?;
