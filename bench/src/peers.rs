@@ -1,6 +1,6 @@
 //! The rivals that install from their registry, beside the program, in one run against one server.
 //!
-//! Each is a short script in `bench/peers` that uses its package as the package's documents say. The
+//! Each is a short script in `bench/peers` that uses its package as its documents say. The
 //! server's account judges all of them alike; the scripts only say what they hold in hand.
 
 use std::fs;
