@@ -24,12 +24,14 @@ mod bench;
 mod client;
 mod figure;
 mod kill;
+mod lateness;
 mod limits;
 mod load;
 mod mock;
 mod peers;
 mod report;
 mod saved;
+mod scale;
 mod server;
 mod workload;
 
@@ -74,6 +76,15 @@ enum Command {
     Limits,
     /// `kill -9` in the middle and the same command again: what was lost, what was paid twice
     Kill,
+    /// How long after their due instants attempts start and arrive, at 100 to 10,000 a second
+    Lateness,
+    /// Memory and processor time at 10,000 to 1,000,000 requests, and how fast a rerun finds what
+    /// is done
+    Scale {
+        /// Also with N requests; 10,000,000 need 10 GB of disk and some minutes
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        requests: Option<u64>,
+    },
     /// Requests a second and processor time of `brimful mock` on one core
     Mock,
     /// `brimful run` beside the rivals from Python's registry, in a virtual environment of its own;
@@ -97,6 +108,8 @@ impl Command {
             Self::Bare => bare::run(bench),
             Self::Limits => limits::run(bench),
             Self::Kill => kill::run(bench),
+            Self::Lateness => lateness::run(bench),
+            Self::Scale { requests } => scale::run(bench, *requests),
             Self::Mock => server::run(bench),
             Self::Peers => peers::run(bench, root),
             Self::Load(load) => {
@@ -115,7 +128,9 @@ fn standard(bench: &mut Bench) -> Result<()> {
     bare::run(bench)?;
     server::run(bench)?;
     limits::run(bench)?;
-    kill::run(bench)
+    kill::run(bench)?;
+    lateness::run(bench)?;
+    scale::run(bench, None)
 }
 
 /// Started by xtask in the workspace's root, with everything built beside this executable.
