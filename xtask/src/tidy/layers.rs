@@ -69,6 +69,7 @@ const SANS_IO: &[(&str, &[&str])] = &[
             "bytes",
             "fastrand",
             "http",
+            "jiff",
             "serde",
             "serde_json",
             "thiserror",
