@@ -68,7 +68,7 @@ fn prompts(path: &Path, template: &str, rows: usize) {
     );
     let is_literal = !MARKS.iter().any(|mark| template.contains(mark));
     // The last line end of a prompt file is the editor's.
-    let text = template.strip_suffix('').unwrap_or(template);
+    let text = template.strip_suffix('\r').unwrap_or(template);
     for body in first.into_iter().filter(|_| is_literal) {
         let body = body.expect("a literal fails for no row");
         assert_eq!(body["messages"][0]["content"], text);
