@@ -23,6 +23,7 @@ pub(super) struct LongFunction {
 
 /// A public name that holds a word which the glossary refuses.
 pub(super) struct ForeignName {
+    /// A file, or a folder with its final slash.
     pub(super) path: &'static str,
     /// The whole identifier.
     pub(super) name: &'static str,
@@ -46,7 +47,7 @@ pub(super) const FOREIGN_NAMES: &[ForeignName] = &[
         reason: "what providers print of their quotas, which need not be a limit of ours",
     },
     ForeignName {
-        path: "crates/brimful-sim/src/config.rs",
+        path: "crates/brimful-sim/src/",
         name: "quota_after",
         reason: "the failure `insufficient_quota` of OpenAI's API",
     },

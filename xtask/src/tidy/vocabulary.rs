@@ -38,7 +38,7 @@ pub(super) fn check(files: &[File], sources: &[&Source], foreign: &[ForeignName]
             };
             let known = foreign
                 .iter()
-                .position(|known| known.path == source.path && known.name == name.text);
+                .position(|known| known.name == name.text && is_in(&source.path, known.path));
             if let Some(at) = known {
                 used[at] = true;
                 continue;
@@ -65,6 +65,10 @@ pub(super) fn check(files: &[File], sources: &[&Source], foreign: &[ForeignName]
         }
     }
     problems
+}
+
+fn is_in(path: &str, file_or_folder: &str) -> bool {
+    path == file_or_folder || (file_or_folder.ends_with('/') && path.starts_with(file_or_folder))
 }
 
 /// The words between backticks in the last column of the glossary's first table.
@@ -175,13 +179,16 @@ mod tests {
 
     #[test]
     fn a_foreign_name_is_fine_where_it_is_entered_and_the_entry_goes_with_it() {
-        let entry = |reason| ForeignName {
-            path: "src/a.rs",
+        let of = |path, reason| ForeignName {
+            path,
             name: "job_id",
             reason,
         };
+        let entry = |reason| of("src/a.rs", reason);
         let text = "pub fn of(job_id: u8) {}";
         assert_eq!(found(text, &[entry("the API's own")]), [] as [&str; 0]);
+        assert_eq!(found(text, &[of("src/", "the API's own")]), [] as [&str; 0]);
+        assert_eq!(found(text, &[of("src/a", "another file")]).len(), 2);
         let silent = found(text, &[entry("")]);
         assert!(silent[0].contains("has no reason"), "{silent:?}");
         let gone = found("", &[entry("the API's own")]);
