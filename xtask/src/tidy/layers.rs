@@ -47,6 +47,10 @@ const EDGES: &[(&str, &[&str])] = &[
             "brimful-gateway",
         ],
     ),
+    (
+        "brimful-fuzz",
+        &["brimful-core", "brimful-providers", "brimful"],
+    ),
     ("xtask", &[]),
 ];
 
