@@ -66,7 +66,7 @@ impl Mock {
 
     /// Reads the server's clock by a request that its account forgets.
     ///
-    /// The request takes what it costs from the server's limits, for as long as they need to refill.
+    /// The request takes what it costs from the server's limits until they have refilled.
     pub(crate) fn clock(&self) -> Result<Clock> {
         let before = since_1970_s()?;
         let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"?"}]}"#;
