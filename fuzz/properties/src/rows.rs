@@ -114,6 +114,9 @@ fn sendable(request: &Request) {
     assert!(body.is_object() && body["stream"] != true, "{body}");
     let named = Fingerprint::of_request_json(Some(&request.id), "POST", &request.path, &body);
     let nameless = Fingerprint::of_request_json(None, "POST", &request.path, &body);
+    if let Some(columns) = &request.columns {
+        assert!(columns.names().all(|name| columns.text(name).is_some()));
+    }
     let own = request.fingerprint;
     assert!(own == named || (own == nameless && request.id == request.row.to_string()));
 }

@@ -101,7 +101,22 @@ fn is_named(file: &File, files: &[File]) -> bool {
     files
         .iter()
         .filter(|other| other.path != file.path && other.name() != "Cargo.lock")
-        .any(|other| holds(&other.text, name))
+        .any(|other| holds(&other.text, name) || imports(other, name))
+}
+
+/// Whether one Python file imports another, which it names without the ending.
+fn imports(from: &File, name: &str) -> bool {
+    let Some(module) = name.strip_suffix(".py") else {
+        return false;
+    };
+    let is_import = |line: &&str| line.starts_with("import ") || line.starts_with("from ");
+    from.path.ends_with(".py")
+        && from
+            .text
+            .lines()
+            .map(str::trim_start)
+            .filter(is_import)
+            .any(|line| holds(line, module))
 }
 
 fn holds(text: &str, name: &str) -> bool {
@@ -168,6 +183,20 @@ mod tests {
                 "scripts/run.sh"
             ]
         );
+    }
+
+    #[test]
+    fn a_python_file_may_be_imported() {
+        let files = [
+            ("README.md", "Run peers/run.py."),
+            (
+                "peers/run.py",
+                "def f():\n    from account import Account\n# unused",
+            ),
+            ("peers/account.py", ""),
+            ("peers/unused.py", ""),
+        ];
+        assert_eq!(dead(&files), ["peers/unused.py"]);
     }
 
     #[test]

@@ -63,11 +63,13 @@ fn dead_end(root: &Path, texts: &HashMap<&str, &str>, page: &str, target: &str) 
     }
     let (path, anchor) = resolve(page, target);
     if !texts.contains_key(path.as_str()) && !root.join(&path).exists() {
-        return Some(format!("links to {target}, but there is no {path}"));
+        return Some(format!(
+            "links to {target}, but there is no {path}: correct the link"
+        ));
     }
     let text = texts.get(path.as_str())?;
     let known = anchor.is_empty() || headings(text).any(|heading| heading == anchor);
-    (!known).then(|| format!("links to {target}, but {path} has no such heading"))
+    (!known).then(|| format!("links to {target}, but {path} has no such heading: correct it"))
 }
 
 /// Inline links, images and reference definitions outside code.
