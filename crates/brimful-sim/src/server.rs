@@ -10,7 +10,7 @@ use brimful_core::Timestamp;
 use fastrand::Rng;
 use route::Refused;
 
-use crate::config::{ConfigError, ServerConfig};
+use crate::config::{ConfigError, ConfigPatch, ServerConfig};
 use crate::endpoint::Route;
 use crate::ledger::{Ledger, Stats};
 use crate::limits::Limits;
@@ -107,6 +107,15 @@ impl Server {
     /// Starts a new account. Levels, requests in flight and `quota_after`'s count stay.
     pub fn clear_ledger(&mut self) {
         self.ledger.clear();
+    }
+
+    /// Changes the configuration from `now` on: all of `patch`, or, with an error, nothing.
+    pub fn change(&mut self, now: Timestamp, patch: &ConfigPatch) -> Result<(), ConfigError> {
+        self.advance(now);
+        let config = patch.applied_to(&self.config)?;
+        self.limits = Limits::new(&config);
+        self.config = config;
+        Ok(())
     }
 
     /// What the server was made with.
