@@ -63,7 +63,7 @@ fn change(brain: &Brain, body: &[u8]) -> Response<ReplyBody> {
         Ok(patch) => patch,
         Err(error) => return wrong(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    let changed = brain.lock().change(brain.now(), &patch);
+    let changed = brain.lock().apply(brain.now(), &patch);
     match changed {
         Ok(()) => config(brain),
         Err(error) => wrong(
