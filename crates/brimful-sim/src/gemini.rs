@@ -87,7 +87,7 @@ pub(crate) fn message(refusal: &Refusal, path: &str, model: &str) -> String {
             format!(
                 "You exceeded your current quota, please check your plan and billing details.\n\
                  * Quota exceeded: {}, limit: {}, model: {model}{wait}",
-                denial.kind.in_words(),
+                denial.in_words(),
                 denial.limit
             )
         }
@@ -133,7 +133,19 @@ impl Quota {
         value: None,
     };
 
-    /// The one of a day: what is left of it does not come back by waiting.
+    /// Requests in any other time, or at a time.
+    pub(crate) const OTHER_REQUESTS: Self = Self {
+        id: "GenerateRequestsPerProjectPerModel",
+        ..Self::REQUESTS
+    };
+
+    /// Tokens in any other time.
+    pub(crate) const OTHER_TOKENS: Self = Self {
+        id: "GenerateContentInputTokensPerModel",
+        ..Self::TOKENS
+    };
+
+    /// Requests a day, which do not come back by waiting for a little.
     pub(crate) const EXHAUSTED: Self = Self {
         metric: "generate_requests_per_model_per_day",
         id: "GenerateRequestsPerDayPerProjectPerModel",
