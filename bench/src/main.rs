@@ -22,6 +22,7 @@ use self::saved::Saved;
 mod bare;
 mod bench;
 mod client;
+mod core;
 mod figure;
 mod kill;
 mod lateness;
@@ -72,6 +73,8 @@ struct Options {
 enum Command {
     /// `brimful run` with its journal against the bare HTTP client library
     Bare,
+    /// One admission and one engine step of the core, against governor
+    Core,
     /// `brimful run` against servers with limits and latency, judged by the server's account
     Limits,
     /// `kill -9` in the middle and the same command again: what was lost, what was paid twice
@@ -106,6 +109,7 @@ impl Command {
     fn run(&self, bench: &mut Bench, root: &Path) -> Result<()> {
         match self {
             Self::Bare => bare::run(bench),
+            Self::Core => core::run(bench),
             Self::Limits => limits::run(bench),
             Self::Kill => kill::run(bench),
             Self::Lateness => lateness::run(bench),
@@ -125,6 +129,7 @@ const ROUNDS: u32 = 5;
 
 /// What the standard table has.
 fn standard(bench: &mut Bench) -> Result<()> {
+    core::run(bench)?;
     bare::run(bench)?;
     server::run(bench)?;
     limits::run(bench)?;

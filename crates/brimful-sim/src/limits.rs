@@ -32,6 +32,18 @@ pub(crate) enum Kind {
     Concurrency,
 }
 
+impl Kind {
+    /// What it counts, and in what time.
+    pub(crate) const fn in_words(self) -> &'static str {
+        match self {
+            Self::RequestsPerMinute => "requests per minute",
+            Self::RequestsPerSecond => "requests per second",
+            Self::TokensPerMinute => "tokens per minute",
+            Self::Concurrency => "concurrent requests",
+        }
+    }
+}
+
 /// A refusal for speed. Nothing was charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Denial {

@@ -80,7 +80,7 @@ impl Refusal {
         }
     }
 
-    fn message(&self, path: &str, model: &str) -> String {
+    pub(crate) fn message(&self, path: &str, model: &str) -> String {
         match self {
             Self::Unauthorized { key_given: true } => "Incorrect API key provided.".to_owned(),
             Self::Unauthorized { key_given: false } => {

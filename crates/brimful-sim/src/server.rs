@@ -2,6 +2,7 @@
 
 mod admission;
 mod compose;
+mod dialect;
 mod fate;
 mod route;
 
@@ -10,6 +11,7 @@ use fastrand::Rng;
 use route::Refused;
 
 use crate::config::{ConfigError, ServerConfig};
+use crate::endpoint::Route;
 use crate::ledger::{Ledger, Stats};
 use crate::limits::Limits;
 use crate::refusal::Refusal;
@@ -57,20 +59,23 @@ impl Server {
     pub fn handle(&mut self, now: Timestamp, request: IncomingRequest<'_>) -> Reply {
         self.advance(now);
         self.count_request();
-        let path = request
-            .path
-            .split_once('?')
-            .map_or(request.path, |(path, _)| path);
-        match self.decide(path, &request) {
+        let route = Route::of(request.path);
+        let authorization = request.authorization.or(route.key);
+        let request = IncomingRequest {
+            authorization,
+            ..request
+        };
+        let mut reply = match self.decide(&route, &request) {
             Ok(reply) => reply,
             Err(Refused { refusal, model }) => {
                 // What was refused before it came to the limits tells their levels all the same.
                 self.limits.refill(self.now);
-                let headers = self.headers(request.authorization);
-                let authorization = request.authorization;
-                Reply::at_once(self.refuse(&refusal, headers, path, &model, authorization))
+                let headers = self.headers(authorization);
+                Reply::at_once(self.refuse(&refusal, headers, &route, &model, authorization))
             }
-        }
+        };
+        self.translate_headers(route.dialect, &mut reply.action);
+        reply
     }
 
     /// The reply to a request whose body is larger than the caller is willing to read.
@@ -78,7 +83,7 @@ impl Server {
         self.advance(now);
         self.count_request();
         let headers = self.headers(None);
-        Reply::at_once(self.refuse(&Refusal::TooLong, headers, "", "", None))
+        Reply::at_once(self.refuse(&Refusal::TooLong, headers, &Route::default(), "", None))
     }
 
     /// Takes back what a request held: to be called once the reply has been carried out or the

@@ -5,10 +5,11 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::Server;
-use super::route::{Endpoint, Refused};
+use super::route::Refused;
 use crate::answer::Answer;
 use crate::config::OUTPUT_TOKENS_MAX;
 use crate::draw;
+use crate::endpoint::{Endpoint, Route};
 use crate::hash::hash64;
 use crate::limits::Wait;
 use crate::prompt::{Body, Text};
@@ -18,6 +19,7 @@ use crate::reply::{Held, IncomingRequest};
 
 /// An admitted request on its way to a reply.
 pub(super) struct Admitted<'a> {
+    pub(super) route: Route<'a>,
     pub(super) endpoint: Endpoint,
     pub(super) body: &'a Body<'a>,
     pub(super) prompt: &'a Text,
@@ -32,11 +34,11 @@ impl Server {
         endpoint: Endpoint,
         body: &'a Body<'a>,
         prompt: &'a Text,
-        path: &str,
+        route: &Route<'a>,
         request: &IncomingRequest<'a>,
     ) -> Result<Admitted<'a>, Refused> {
-        let instructions = body.instructions.as_ref().map_or(0, Text::tokens);
-        let input_tokens = prompt.tokens() + instructions;
+        let model = route.model.unwrap_or_else(|| body.model());
+        let input_tokens = prompt.tokens() + body.instruction_tokens();
         let output_max = match endpoint {
             Endpoint::Embeddings => 0,
             _ => body
@@ -55,11 +57,11 @@ impl Server {
             let refusal = Refusal::Throttled { denial, told };
             return Err(Refused {
                 refusal,
-                model: body.model().to_owned(),
+                model: model.to_owned(),
             });
         }
         let first = self.ledger.admitted(self.now, tokens_reserved);
-        let key = hash64(hash64(self.seed, path.as_bytes()), request.body);
+        let key = hash64(hash64(self.seed, route.path.as_bytes()), request.body);
         let (output_tokens, cut) = match endpoint {
             Endpoint::Embeddings => (0, false),
             _ => self.output_tokens(key, body.max_output()),
@@ -75,7 +77,7 @@ impl Server {
             output_tokens,
         };
         let decoration = self.decoration(request.authorization);
-        let (model, tag) = (body.model(), prompt.tag);
+        let tag = prompt.tag;
         let answer = Answer {
             key,
             model,
@@ -86,6 +88,7 @@ impl Server {
             decoration,
         };
         Ok(Admitted {
+            route: *route,
             endpoint,
             body,
             prompt,

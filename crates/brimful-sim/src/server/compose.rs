@@ -8,9 +8,9 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use super::Server;
 use super::admission::Admitted;
-use super::route::Endpoint;
 use crate::answer::Decoration;
 use crate::draw;
+use crate::endpoint::{Endpoint, Route};
 use crate::hash::hash64;
 use crate::json;
 use crate::limits::Wait;
@@ -18,7 +18,7 @@ use crate::rate_headers;
 use crate::refusal::Refusal;
 use crate::reply::{Action, Chunk};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_ECHO_AUTHORIZATION: HeaderName = HeaderName::from_static("x-echo-authorization");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
@@ -37,6 +37,8 @@ impl Server {
             Endpoint::Responses => answer.response(),
             Endpoint::Completions => answer.completion(),
             Endpoint::Embeddings => answer.embeddings(&admitted.prompt.each()),
+            Endpoint::Messages => answer.message(),
+            Endpoint::Generate | Endpoint::GenerateStream { .. } => answer.generated(),
         };
         let status = StatusCode::OK;
         let mut body = self.lay_out(json);
@@ -66,10 +68,14 @@ impl Server {
         admitted: &Admitted<'_>,
         cut: bool,
     ) -> (Duration, Action) {
-        headers.insert(CONTENT_TYPE, EVENT_STREAM);
+        if admitted.endpoint != (Endpoint::GenerateStream { sse: false }) {
+            headers.insert(CONTENT_TYPE, EVENT_STREAM);
+        }
         let with_usage = admitted.body.wants_usage_chunk();
         let mut events = match admitted.endpoint {
             Endpoint::Completions => admitted.answer.completion_events(with_usage),
+            Endpoint::Messages => admitted.answer.message_events(),
+            Endpoint::GenerateStream { sse } => admitted.answer.generated_events(sse),
             _ => admitted.answer.chat_events(with_usage),
         };
         if cut {
@@ -101,7 +107,7 @@ impl Server {
         &mut self,
         refusal: &Refusal,
         mut headers: HeaderMap,
-        path: &str,
+        route: &Route<'_>,
         model: &str,
         authorization: Option<&str>,
     ) -> Action {
@@ -115,9 +121,9 @@ impl Server {
             Refusal::Exhausted => self.ledger.exhausted(),
             _ => {}
         }
-        let status = refusal.status();
+        let status = Self::status_of(route.dialect, refusal);
         self.ledger.replied(status);
-        let json = refusal.body(path, model, &self.decoration(authorization));
+        let json = self.error_body(refusal, &headers, route, model, authorization);
         Action::Respond {
             status,
             headers,

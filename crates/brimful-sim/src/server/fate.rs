@@ -60,7 +60,7 @@ impl Server {
                 let cut = fault.is_some();
                 let headers = self.headers(authorization);
                 self.ledger.replied(StatusCode::OK);
-                if admitted.body.streams() && admitted.endpoint.can_stream() {
+                if admitted.endpoint.streams(admitted.body) {
                     self.stream(headers, &admitted, cut)
                 } else {
                     self.whole(headers, &admitted, cut)
@@ -86,7 +86,7 @@ impl Server {
         let model = admitted.answer.model;
         (
             Duration::ZERO,
-            self.refuse(refusal, headers, "", model, authorization),
+            self.refuse(refusal, headers, &admitted.route, model, authorization),
         )
     }
 }
