@@ -45,6 +45,7 @@ mod rate_headers;
 mod refusal;
 mod reply;
 mod server;
+pub mod virtual_run;
 
 pub use config::{BearerKey, Charge, ConfigError, RetryAfterStyle, ServerConfig};
 pub use hash::answer_tag;
