@@ -1,7 +1,21 @@
 //! What the fake provider allows, how fast it is, and how it misbehaves.
 
-use std::fmt;
+mod charge;
+mod check;
+mod human;
+mod patch;
+mod rule;
+mod secret;
+mod style;
+
 use std::time::Duration;
+
+pub use charge::Charge;
+pub use check::ConfigError;
+pub use patch::{Change, ConfigPatch, Script, ScriptStep};
+pub use rule::{Enforcement, LimitRule, Measure};
+pub use secret::BearerKey;
+pub use style::{LevelHeaders, Outage, RetryAfterStyle};
 
 /// 2026-01-01T00:00:00Z: a fixed date, so that runs without a wall clock repeat to the byte.
 pub(crate) const CREATED_UNIX_SECS: u64 = 1_767_225_600;
@@ -19,24 +33,56 @@ pub struct ServerConfig {
     pub rpm: Option<u64>,
     /// Requests a second, beside `rpm` when both are given. Default: no limit.
     pub rps: Option<u64>,
+    /// Requests a day. Its bucket holds a whole day, whatever `burst` says. Default: no limit.
+    pub rpd: Option<u64>,
     /// Tokens a minute, charged as `charge` says. Default: no limit.
     pub tpm: Option<u64>,
+    /// Input tokens a minute. Default: no limit.
+    pub itpm: Option<u64>,
+    /// Output tokens a minute; with [`Charge::Produced`] charged as they are generated, otherwise
+    /// by the request's maximum. Default: no limit.
+    pub otpm: Option<u64>,
     /// Requests in flight at once, from admission to the end of the answer. Default: no limit.
     pub concurrency: Option<u64>,
+    /// Limits beside those above, at most 32. Default: none.
+    pub limits: Vec<LimitRule>,
+    /// How all rate limits are judged. Default: [`Enforcement::TokenBucket`].
+    pub enforcement: Enforcement,
+    /// How long after the server's start a window begins (modulo its length); of all limits that
+    /// have windows. `None`, the default, draws it for each of them from the seed.
+    pub window_phase: Option<Duration>,
+    /// A shorter time over which limits are judged, such as 1 s for a limit a minute: windows
+    /// shrink to it and allow their share of the amount, buckets hold no more than its worth.
+    /// Rounded down to whole units; a window that would allow less than 1 is lengthened until it
+    /// allows 1. No longer than the limit's own window. Default: the limit's own window.
+    pub judged_over: Option<Duration>,
     /// How much of its rate each bucket holds, in time; buckets start full. Default: 1 s.
     /// A bucket holds at least 1. A request of more tokens than the bucket holds, but no more than
     /// a minute's, is admitted when the bucket is full and leaves a debt.
     pub burst: Duration,
     /// Requests that the request buckets hold, in place of `burst`. Default: by `burst`.
     pub burst_requests: Option<u64>,
-    /// Tokens that the token bucket holds, in place of `burst`. Default: by `burst`.
+    /// Tokens that the token buckets hold, in place of `burst`. Default: by `burst`.
     pub burst_tokens: Option<u64>,
-    /// What a request takes from the token bucket. Default: [`Charge::Sum`].
+    /// What a request takes from the token limits. Default: [`Charge::Sum`].
     pub charge: Charge,
     /// Output tokens charged when a request names no maximum. Default: 16.
     pub default_output_tokens: u64,
     /// Whether the charge is corrected to real usage when the answer ends. Default: no.
     pub refund: bool,
+    /// Whether an admitted request that fails (500, 503, hang, reset) has used up its charges.
+    /// If not, they are given back when it ends. Default: yes.
+    pub failed_requests_count: bool,
+    /// Whether a refused request takes from the limits on requests too: what is there, but never a
+    /// debt. Default: no.
+    pub refused_requests_count: bool,
+    /// Share (0 to 1) of each rate limit's rate that foreign tenants ask for, as a Poisson process
+    /// of its own for each limit. They are judged like everyone else. Default: 0.
+    pub foreign_share: f64,
+    /// Tokens of a foreign request at each token limit; at least 1. `None`, the default: the mean
+    /// of what the limit was charged by the requests admitted so far, and before there was one
+    /// `default_output_tokens`.
+    pub foreign_tokens: Option<u64>,
 
     /// Time to the first byte in milliseconds; the median when `latency_sigma` is set. Default: 0.
     pub latency_ms_median: f64,
@@ -44,13 +90,28 @@ pub struct ServerConfig {
     pub latency_sigma: f64,
     /// Milliseconds that each output token adds. Default: 0.
     pub latency_ms_per_token: f64,
+    /// Requests in flight up to which the server is as fast as that; beyond, all times grow in
+    /// proportion to the requests in flight when a request is admitted. At least 1. Default: no
+    /// bound.
+    pub saturation_in_flight: Option<u64>,
     /// Output tokens of an answer, before the request's own maximum cuts it; the median when
     /// `output_tokens_sigma` is set. At least 1, at most 200,000. Default: 16.
     pub output_tokens_median: f64,
     /// Spread of the log-normal answer length (σ of its logarithm, no unit); 0 is fixed.
     /// Default: 0.
     pub output_tokens_sigma: f64,
+    /// Time from sending to arrival in milliseconds; the median when `arrival_delay_sigma` is set.
+    /// The server only draws it ([`Server::arrival_delay`](crate::Server::arrival_delay)): who
+    /// carries requests to it delays them. Default: 0.
+    pub arrival_delay_ms_median: f64,
+    /// Spread of the log-normal arrival delay (σ of its logarithm, no unit); 0 is fixed.
+    /// Default: 0.
+    pub arrival_delay_sigma: f64,
+    /// The longest arrival delay: longer draws are cut to it. Default: no bound.
+    pub arrival_delay_max: Option<Duration>,
 
+    /// Nobody is served, in this way. Default: everybody is.
+    pub outage: Option<Outage>,
     /// Share (0 to 1) of admitted requests answered with 500. Default: 0. All `*_share`s together
     /// are at most 1, and what fails has used up its requests and, without `refund`, its tokens.
     pub error_share: f64,
@@ -68,6 +129,10 @@ pub struct ServerConfig {
 
     /// How a 429 says when to come back. Default: [`RetryAfterStyle::Right`].
     pub retry_after: RetryAfterStyle,
+    /// What headers tell of the levels. Default: [`LevelHeaders::Right`].
+    pub level_headers: LevelHeaders,
+    /// How old the levels of [`LevelHeaders::Late`] are. Default: 2 s.
+    pub level_headers_lag: Duration,
     /// Answers with 200 before every further request gets 429 `insufficient_quota`. Default: never.
     pub quota_after: Option<u64>,
     /// The key that requests must bear; others get 401. Default: any key or none.
@@ -85,6 +150,12 @@ pub struct ServerConfig {
     /// Whether the ledger keeps most-per-window figures and duplicate answers: up to 64 MiB, and
     /// about 20 bytes for each different prompt answered. Default: yes.
     pub detailed_ledger: bool,
+    /// Arrivals of which the ledger keeps instant, charge and fate
+    /// ([`Server::arrivals`](crate::Server::arrivals)), 24 bytes each; later ones are not logged.
+    /// Default: 0.
+    pub arrivals_logged_max: usize,
+    /// Changes on a timetable, in any order. Default: none.
+    pub script: Vec<ScriptStep>,
 }
 
 impl Default for ServerConfig {
@@ -92,19 +163,35 @@ impl Default for ServerConfig {
         Self {
             rpm: None,
             rps: None,
+            rpd: None,
             tpm: None,
+            itpm: None,
+            otpm: None,
             concurrency: None,
+            limits: Vec::new(),
+            enforcement: Enforcement::TokenBucket,
+            window_phase: None,
+            judged_over: None,
             burst: Duration::from_secs(1),
             burst_requests: None,
             burst_tokens: None,
             charge: Charge::Sum,
             default_output_tokens: 16,
             refund: false,
+            failed_requests_count: true,
+            refused_requests_count: false,
+            foreign_share: 0.0,
+            foreign_tokens: None,
             latency_ms_median: 0.0,
             latency_sigma: 0.0,
             latency_ms_per_token: 0.0,
+            saturation_in_flight: None,
             output_tokens_median: 16.0,
             output_tokens_sigma: 0.0,
+            arrival_delay_ms_median: 0.0,
+            arrival_delay_sigma: 0.0,
+            arrival_delay_max: None,
+            outage: None,
             error_share: 0.0,
             overload_share: 0.0,
             hang_share: 0.0,
@@ -112,6 +199,8 @@ impl Default for ServerConfig {
             truncate_share: 0.0,
             garbage_share: 0.0,
             retry_after: RetryAfterStyle::Right,
+            level_headers: LevelHeaders::Right,
+            level_headers_lag: Duration::from_secs(2),
             quota_after: None,
             auth: None,
             echo_headers: false,
@@ -119,6 +208,8 @@ impl Default for ServerConfig {
             pretty: false,
             wall_clock_origin: Duration::from_secs(CREATED_UNIX_SECS),
             detailed_ledger: true,
+            arrivals_logged_max: 0,
+            script: Vec::new(),
         }
     }
 }
@@ -136,212 +227,15 @@ impl ServerConfig {
         ]
     }
 
-    /// Says what is wrong with the values, so that it is known before the first request.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let limits = [
+    /// The limits that have fields of their own, by the names of those.
+    pub(crate) const fn flat_amounts(&self) -> [(&'static str, Option<u64>); 6] {
+        [
             ("rpm", self.rpm),
             ("rps", self.rps),
+            ("rpd", self.rpd),
             ("tpm", self.tpm),
-            ("concurrency", self.concurrency),
-        ];
-        for (name, amount) in limits {
-            if amount == Some(0) {
-                return Err(ConfigError::ZeroLimit { name });
-            }
-        }
-        for (name, share) in self.shares() {
-            if !(0.0..=1.0).contains(&share) {
-                return Err(ConfigError::ShareOutOfRange { name });
-            }
-        }
-        // A little slack: ten shares of 0.1 do not add up to exactly 1.
-        if self.shares().iter().map(|(_, share)| share).sum::<f64>() > 1.0 + 1e-9 {
-            return Err(ConfigError::SharesExceedOne);
-        }
-        let ranges = [
-            (
-                "latency_ms_median",
-                self.latency_ms_median,
-                0.0,
-                86_400_000.0,
-            ),
-            ("latency_sigma", self.latency_sigma, 0.0, 10.0),
-            (
-                "latency_ms_per_token",
-                self.latency_ms_per_token,
-                0.0,
-                60_000.0,
-            ),
-            (
-                "output_tokens_median",
-                self.output_tokens_median,
-                1.0,
-                OUTPUT_TOKENS_MAX as f64,
-            ),
-            ("output_tokens_sigma", self.output_tokens_sigma, 0.0, 10.0),
-        ];
-        for (name, value, least, most) in ranges {
-            if !(least..=most).contains(&value) {
-                return Err(ConfigError::ValueOutOfRange { name, least, most });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What a request takes from the token bucket. The input is estimated as characters ÷ 4, the output
-/// is the request's maximum or `default_output_tokens`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Charge {
-    /// Input plus output.
-    #[default]
-    Sum,
-    /// The larger of input and output.
-    Max,
-    /// Input alone.
-    Input,
-}
-
-impl Charge {
-    pub(crate) fn tokens(self, input: u64, output: u64) -> u64 {
-        match self {
-            Self::Sum => input.saturating_add(output),
-            Self::Max => input.max(output),
-            Self::Input => input,
-        }
-    }
-}
-
-/// How a 429 for speed says when to come back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RetryAfterStyle {
-    /// `retry-after` in whole seconds and `retry-after-ms`, both rounded up from the exact wait.
-    #[default]
-    Right,
-    /// No header; the message still names the wait.
-    Missing,
-    /// Only `retry-after`, in whole seconds, rounded up.
-    Seconds,
-    /// Only `retry-after-ms`, rounded up.
-    Millis,
-    /// Only `retry-after`, as an HTTP date, rounded up to its second.
-    Date,
-    /// `retry-after` and `retry-after-ms` and the message all name a fifth or five times the wait.
-    Wrong,
-}
-
-/// A key that its owner may not want to see in a log: `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct BearerKey(String);
-
-impl BearerKey {
-    pub(crate) fn admits(&self, authorization: &str) -> bool {
-        authorization
-            .strip_prefix("Bearer ")
-            .is_some_and(|key| key.trim() == self.0)
-    }
-}
-
-impl<T: Into<String>> From<T> for BearerKey {
-    fn from(key: T) -> Self {
-        Self(key.into())
-    }
-}
-
-impl fmt::Debug for BearerKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BearerKey(…)")
-    }
-}
-
-/// Why a configuration cannot be served.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum ConfigError {
-    /// A limit of zero would admit nothing.
-    #[error("`{name}` is 0 and would admit nothing: leave it out for no limit")]
-    ZeroLimit {
-        /// The field.
-        name: &'static str,
-    },
-    /// A share is not a share.
-    #[error("`{name}` must be between 0 and 1")]
-    ShareOutOfRange {
-        /// The field.
-        name: &'static str,
-    },
-    /// The fault shares exclude each other, so they cannot exceed the whole.
-    #[error("the fault shares add up to more than 1")]
-    SharesExceedOne,
-    /// A latency or length is negative, not a number, or absurd.
-    #[error("`{name}` must be between {least} and {most}")]
-    ValueOutOfRange {
-        /// The field.
-        name: &'static str,
-        /// The smallest value allowed.
-        least: f64,
-        /// The largest value allowed.
-        most: f64,
-    },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(change: impl FnOnce(&mut ServerConfig)) -> Result<(), ConfigError> {
-        let mut config = ServerConfig::default();
-        change(&mut config);
-        config.check()
-    }
-
-    #[test]
-    fn the_default_can_be_served() {
-        assert_eq!(check(|_| {}), Ok(()));
-    }
-
-    #[test]
-    fn values_that_make_no_sense_are_named() {
-        assert_eq!(
-            check(|c| c.rpm = Some(0)),
-            Err(ConfigError::ZeroLimit { name: "rpm" })
-        );
-        assert_eq!(
-            check(|c| c.error_share = f64::NAN),
-            Err(ConfigError::ShareOutOfRange {
-                name: "error_share"
-            })
-        );
-        let both = check(|c| {
-            c.error_share = 0.6;
-            c.reset_share = 0.6;
-        });
-        assert_eq!(both, Err(ConfigError::SharesExceedOne));
-        let endless = check(|c| c.latency_ms_median = f64::INFINITY);
-        assert!(matches!(
-            endless,
-            Err(ConfigError::ValueOutOfRange {
-                name: "latency_ms_median",
-                ..
-            })
-        ));
-    }
-
-    #[test]
-    fn six_shares_that_make_a_whole_are_accepted() {
-        let sixths = check(|c| {
-            let sixth = 1.0 / 6.0;
-            (c.error_share, c.overload_share, c.hang_share) = (sixth, sixth, sixth);
-            (c.reset_share, c.truncate_share, c.garbage_share) = (sixth, sixth, sixth);
-        });
-        assert_eq!(sixths, Ok(()));
-    }
-
-    #[test]
-    fn debug_hides_the_key() {
-        let config = ServerConfig {
-            auth: Some("sk-secret".into()),
-            ..ServerConfig::default()
-        };
-        assert!(!format!("{config:?}").contains("sk-secret"));
+            ("itpm", self.itpm),
+            ("otpm", self.otpm),
+        ]
     }
 }

@@ -47,7 +47,10 @@ mod reply;
 mod server;
 pub mod virtual_run;
 
-pub use config::{BearerKey, Charge, ConfigError, RetryAfterStyle, ServerConfig};
+pub use config::{
+    BearerKey, Change, Charge, ConfigError, ConfigPatch, Enforcement, LevelHeaders, LimitRule,
+    Measure, Outage, RetryAfterStyle, Script, ScriptStep, ServerConfig,
+};
 pub use hash::answer_tag;
 pub use ledger::{FaultCounts, Stats, ThrottledCounts};
 pub use reply::{Action, Chunk, Ending, IncomingRequest, Reply, Ticket};

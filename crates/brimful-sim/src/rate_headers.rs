@@ -49,7 +49,9 @@ fn append_level(headers: &mut HeaderMap, [limit, remaining, reset]: [HeaderName;
 pub(crate) fn told_wait(style: RetryAfterStyle, exact: Duration, rng: &mut Rng) -> Duration {
     match style {
         RetryAfterStyle::Wrong if rng.bool() => exact / 5,
-        RetryAfterStyle::Wrong => exact * 5,
+        RetryAfterStyle::Wrong => exact.saturating_mul(5),
+        RetryAfterStyle::Absurd if rng.bool() => Duration::ZERO,
+        RetryAfterStyle::Absurd => Duration::from_secs(86_400),
         _ => exact,
     }
 }
@@ -66,7 +68,10 @@ pub(crate) fn append_retry_after(
     let in_millis = HeaderValue::from(ceil_millis(wait));
     match style {
         RetryAfterStyle::Missing => {}
-        RetryAfterStyle::Right | RetryAfterStyle::Wrong => {
+        RetryAfterStyle::Unreadable => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("in a little while"));
+        }
+        RetryAfterStyle::Right | RetryAfterStyle::Wrong | RetryAfterStyle::Absurd => {
             headers.insert(RETRY_AFTER, in_seconds);
             headers.insert(RETRY_AFTER_MS, in_millis);
         }
@@ -233,5 +238,16 @@ mod tests {
         assert_eq!(retry_after(RetryAfterStyle::Date), (date, None));
         let (_, wrong) = retry_after(RetryAfterStyle::Wrong);
         assert!(wrong == some("250") || wrong == some("6250"), "{wrong:?}");
+        let (seconds, millis) = retry_after(RetryAfterStyle::Absurd);
+        assert!(
+            seconds == some("0") || seconds == some("86400"),
+            "{seconds:?}"
+        );
+        assert_eq!(
+            millis,
+            seconds.map(|seconds| seconds.replacen("86400", "86400000", 1))
+        );
+        let (unreadable, none) = retry_after(RetryAfterStyle::Unreadable);
+        assert!(unreadable.is_some_and(|text| text.parse::<f64>().is_err()) && none.is_none());
     }
 }

@@ -65,6 +65,7 @@ const SANS_IO: &[(&str, &[&str])] = &[
             "bytes",
             "fastrand",
             "http",
+            "jiff",
             "serde",
             "serde_json",
             "thiserror",

@@ -1,8 +1,14 @@
+use std::time::Duration;
+
+use http::Method;
+use http::header::HeaderMap;
 use serde_json::Value;
 
 use super::*;
 use crate::config::{Charge, RetryAfterStyle};
 use crate::hash::answer_tag;
+use crate::prompt::INPUTS_MAX;
+use crate::reply::Action;
 
 fn server(change: impl FnOnce(&mut ServerConfig)) -> Server {
     let mut config = ServerConfig::default();

@@ -1,0 +1,108 @@
+//! Charging a request to all limits, or refusing it.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::Server;
+use super::route::{Endpoint, Refused};
+use crate::answer::Answer;
+use crate::config::OUTPUT_TOKENS_MAX;
+use crate::draw;
+use crate::hash::hash64;
+use crate::limits::Wait;
+use crate::prompt::{Body, Text};
+use crate::rate_headers;
+use crate::refusal::Refusal;
+use crate::reply::{Held, IncomingRequest};
+
+/// An admitted request on its way to a reply.
+pub(super) struct Admitted<'a> {
+    pub(super) endpoint: Endpoint,
+    pub(super) body: &'a Body<'a>,
+    pub(super) prompt: &'a Text,
+    pub(super) answer: Answer<'a>,
+    pub(super) held: Held,
+}
+
+impl Server {
+    /// Charges the request to all limits, or refuses it.
+    pub(super) fn admit<'a>(
+        &mut self,
+        endpoint: Endpoint,
+        body: &'a Body<'a>,
+        prompt: &'a Text,
+        path: &str,
+        request: &IncomingRequest<'a>,
+    ) -> Result<Admitted<'a>, Refused> {
+        let instructions = body.instructions.as_ref().map_or(0, Text::tokens);
+        let input_tokens = prompt.tokens() + instructions;
+        let output_max = match endpoint {
+            Endpoint::Embeddings => 0,
+            _ => body
+                .max_output()
+                .unwrap_or(self.config.default_output_tokens),
+        };
+        let tokens_reserved = self.config.charge.tokens(input_tokens, output_max);
+        let in_flight = self.ledger.in_flight();
+        if let Err(denial) = self.limits.admit(self.now, tokens_reserved, in_flight) {
+            let told = match denial.wait {
+                Wait::Time(wait) => {
+                    rate_headers::told_wait(self.config.retry_after, wait, &mut self.rng)
+                }
+                Wait::Slot | Wait::Forever => Duration::ZERO,
+            };
+            let refusal = Refusal::Throttled { denial, told };
+            return Err(Refused {
+                refusal,
+                model: body.model().to_owned(),
+            });
+        }
+        let first = self.ledger.admitted(self.now, tokens_reserved);
+        let key = hash64(hash64(self.seed, path.as_bytes()), request.body);
+        let (output_tokens, cut) = match endpoint {
+            Endpoint::Embeddings => (0, false),
+            _ => self.output_tokens(key, body.max_output()),
+        };
+        let held = Held {
+            epoch: self.ledger.epoch,
+            prompt: key,
+            answers: false,
+            first,
+            tokens_reserved,
+            tokens_actual: 0,
+            input_tokens,
+            output_tokens,
+        };
+        let decoration = self.decoration(request.authorization);
+        let (model, tag) = (body.model(), prompt.tag);
+        let answer = Answer {
+            key,
+            model,
+            tag,
+            input_tokens,
+            output_tokens,
+            cut,
+            decoration,
+        };
+        Ok(Admitted {
+            endpoint,
+            body,
+            prompt,
+            answer,
+            held,
+        })
+    }
+
+    /// How long the answer to the prompt `key` is, and whether `max` cut it.
+    fn output_tokens(&self, key: u64, max: Option<u64>) -> (u64, bool) {
+        let (median, sigma) = (
+            self.config.output_tokens_median,
+            self.config.output_tokens_sigma,
+        );
+        let drawn = draw::log_normal(median, sigma, &mut Rng::with_seed(!key));
+        let wanted = (drawn.round() as u64).clamp(1, OUTPUT_TOKENS_MAX);
+        let given = wanted.min(max.unwrap_or(u64::MAX)).max(1);
+        (given, given < wanted)
+    }
+}
