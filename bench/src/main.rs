@@ -12,6 +12,7 @@ use std::process::ExitCode;
 mod mock;
 mod run;
 mod workload;
+mod zoo;
 
 const USAGE: &str = "\
 usage: cargo xtask bench [NAME]
@@ -25,9 +26,10 @@ fn main() -> ExitCode {
     let root = Path::new(".");
     let outcome = match arguments.as_slice() {
         [] => run::run(root, ""),
+        ["zoo", arguments @ ..] => zoo::run(arguments),
         [name] => run::run(root, name),
         _ => {
-            eprintln!("{USAGE}");
+            eprintln!("{USAGE}\n  {}", zoo::USAGE);
             return ExitCode::from(2);
         }
     };

@@ -14,6 +14,7 @@
 mod checks;
 mod client;
 mod events;
+mod flight;
 mod network;
 mod promise;
 mod report;

@@ -8,16 +8,15 @@ use brimful_core::{
     AttemptId, AttemptResult, Charge, Class, Engine, Event as EngineEvent, Failure, Input, Outcome,
     Output, RequestId, Settlement, Timestamp,
 };
-use brimful_providers::reply::{self, read_reply};
-use bytes::BytesMut;
 use fastrand::Rng;
 use http::Method;
 
 use crate::reply::{Action, Ending, IncomingRequest, Ticket};
 use crate::server::Server;
 
-use super::checks::{Attempt, Checks, Mark};
+use super::checks::{Attempt, Checks};
 use super::events::{Event, Events};
+use super::flight::{Flight, Sent, read};
 use super::network::Way;
 use super::report::{Report, least_time};
 use super::trace::{Step, TraceHash};
@@ -25,31 +24,6 @@ use super::workload::{Amount, Feed, Size, write_body};
 use super::{RunError, VirtualRun};
 
 const PATH: &str = "/v1/chat/completions";
-
-/// A request that the engine holds.
-#[derive(Debug)]
-struct Flight {
-    /// Its place in the workload, from 0.
-    number: u64,
-    size: Size,
-    charge: Charge,
-    mark: Mark,
-    started: bool,
-    sent: Option<Sent>,
-}
-
-/// An attempt in flight.
-#[derive(Debug)]
-struct Sent {
-    attempt: AttemptId,
-    /// Unlike any other attempt's.
-    serial: u64,
-    started: Timestamp,
-    way: Way,
-    ticket: Ticket,
-    /// What the client will see; `None` when that is a broken connection.
-    action: Option<Action>,
-}
 
 /// One virtual run. Instants are the server's unless a name says otherwise.
 pub(super) struct Driver<'a> {
@@ -236,16 +210,14 @@ impl<'a> Driver<'a> {
             Some(Event::Reply { slot, serial }) => self.replied(slot, serial),
             Some(Event::Deliver { slot, serial }) => self.deliver(slot, serial),
             Some(Event::Cancel { slot, number }) => self.cancel(slot, number),
-            Some(Event::Aborted { slot, serial }) => {
-                if self.sent(slot, serial).is_some() {
-                    self.ended(slot, AttemptResult::Aborted);
-                }
+            Some(Event::Aborted { slot, serial }) if self.sent(slot, serial).is_some() => {
+                self.ended(slot, AttemptResult::Aborted);
             }
             Some(Event::StopRun) => {
                 self.feed.end();
                 self.input(Input::Stop);
             }
-            None => {}
+            Some(Event::Aborted { .. }) | None => {}
         }
     }
 
@@ -577,33 +549,4 @@ enum Next {
     Event,
     Timeout,
     Wake,
-}
-
-/// What the client makes of what it sees, by the code of production.
-fn read(action: Option<Action>, wall_clock: Duration) -> AttemptResult {
-    let unix_ms = i64::try_from(wall_clock.as_millis()).unwrap_or(i64::MAX);
-    let reply = match action {
-        Some(Action::Respond {
-            status,
-            headers,
-            body,
-        }) => read_reply(status.as_u16(), &headers, &body, unix_ms),
-        Some(Action::Stream {
-            status,
-            headers,
-            chunks,
-            complete: true,
-        }) => {
-            let mut body = BytesMut::new();
-            for chunk in &chunks {
-                body.extend_from_slice(&chunk.bytes);
-            }
-            read_reply(status.as_u16(), &headers, &body, unix_ms)
-        }
-        _ => return AttemptResult::Failed(Failure::new(Class::Transient)),
-    };
-    match reply.outcome {
-        reply::Outcome::Answer { usage } => AttemptResult::Answered(usage),
-        reply::Outcome::Failure(failed) => AttemptResult::Failed(failed.failure),
-    }
 }

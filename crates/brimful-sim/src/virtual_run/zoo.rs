@@ -170,12 +170,25 @@ fn buckets(all: &mut Vec<Scenario>, rpm: u64, burst_name: &str, burst: Duration)
     }
 }
 
+/// A run of so many requests at 60,000 a minute, to time the simulation by.
+#[must_use]
+pub fn speed(requests: u64) -> VirtualRun {
+    let rpm = 60_000;
+    let mut server = server();
+    server.rpm = Some(rpm);
+    let limit = LimitSpec::new("rpm", LimitKind::Requests, rpm, MINUTE);
+    let mut run = ten_minutes(vec![limit], server, rpm);
+    run.workload = Workload::fixed(requests, 10, 10);
+    run
+}
+
 /// A server whose answers take 200 ms.
 fn server() -> ServerConfig {
-    let mut server = ServerConfig::default();
-    server.latency_ms_median = 200.0;
-    server.latency_sigma = 0.3;
-    server
+    ServerConfig {
+        latency_ms_median: 200.0,
+        latency_sigma: 0.3,
+        ..ServerConfig::default()
+    }
 }
 
 /// As many requests as the limit lets through in ten minutes, over the way that all figures of
