@@ -3,18 +3,21 @@
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use anyhow::Result;
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Sizes {
     /// Prompts of 160 characters, 16 output tokens.
     Short,
+    /// The same prompts with room for answers of any length that the mock gives.
+    LongAnswer,
     /// Input tokens log-normal (median 300, σ 0.8), `max_tokens` 256.
     LogNormal,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Workload {
     pub(crate) requests: usize,
     pub(crate) sizes: Sizes,
@@ -25,18 +28,20 @@ impl Workload {
     pub(crate) fn write(&self, folder: &Path) -> Result<PathBuf> {
         let (kind, output) = match self.sizes {
             Sizes::Short => ("short", 16),
+            Sizes::LongAnswer => ("long-answer", 4096),
             Sizes::LogNormal => ("log-normal", 256),
         };
         let path = folder.join(format!("{kind}-{}.jsonl", self.requests));
         if path.exists() {
             return Ok(path);
         }
-        let unfinished = path.with_extension("unfinished");
+        // Scenarios run side by side, and more than one may miss the same file.
+        let unfinished = path.with_extension(format!("unfinished-{:?}", thread::current().id()));
         let mut file = BufWriter::new(File::create(&unfinished)?);
         let mut random = Random(1);
         for index in 0..self.requests {
             let characters = match self.sizes {
-                Sizes::Short => 160,
+                Sizes::Short | Sizes::LongAnswer => 160,
                 Sizes::LogNormal => (1200.0 * (0.8 * random.normal()).exp()) as usize,
             };
             let prompt = format!("prompt {index} {}", "x".repeat(characters.max(16) - 14));

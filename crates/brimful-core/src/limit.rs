@@ -1,11 +1,14 @@
 //! One rule of a provider: so much of a kind in a window, enforced in a certain shape.
 //!
-//! Each shape lives in a file of its own. All levels are integers: a level is kept in units of
-//! `1 / (window in ns × 1000)` of what it counts, so that a nanosecond adds a whole number.
+//! Each shape lives in a file of its own. All levels are integers: a level is scaled by the
+//! nanoseconds in which its rate earns a whole number of units, so that each of them adds one.
 
 mod concurrency;
+mod counted;
+mod fixed;
 mod pace;
 mod paced;
+mod sliding;
 mod token_bucket;
 mod window;
 
@@ -15,7 +18,8 @@ use crate::charge::Charge;
 use crate::time::Timestamp;
 
 use concurrency::Concurrency;
-use paced::Paced;
+use counted::Counted;
+use fixed::Fixed;
 use token_bucket::TokenBucket;
 
 /// What a limit counts.
@@ -53,6 +57,11 @@ pub enum Shape {
     Paced,
     /// A bucket that refills continuously: send at 100 % of the rate.
     TokenBucket,
+    /// A log of the last window: never more than the amount in any window plus jitter.
+    Sliding,
+    /// A count that begins anew at each edge. The same as [`Shape::Sliding`] unless an edge is
+    /// known: then the whole amount in every window.
+    Fixed,
 }
 
 /// A limit as the user or a profile declares it.
@@ -69,13 +78,21 @@ pub struct LimitSpec {
     pub window: Duration,
     /// How the server enforces it. Default: [`Shape::Paced`].
     pub shape: Shape,
-    /// Capacity of the server's bucket, in units of the kind. `None` when it is not known: then
-    /// nothing is sent in bursts. Only for [`Shape::TokenBucket`].
+    /// What may start at once, in units of the kind: the capacity of the server's bucket, or as
+    /// much of a window's amount as surely nobody has used before. `None` when it is not known:
+    /// then nothing is sent in bursts. Not for [`Shape::Paced`]; without effect on windows of an
+    /// hour and more, which are counted only.
     pub burst: Option<u64>,
     /// Variation of the delay between sending and the server's admission that must not lead over
-    /// the limit; at most 31 days. Default: 0.5 % of the window for `paced`, 300 ms for a bucket
-    /// with known burst.
+    /// the limit; at most 31 days. Default: 0.5 % of the window for `paced`; 300 ms for a bucket
+    /// with known burst; for `sliding` and `fixed` 0.5 % of the window, but 50 to 300 ms and no
+    /// more than 5 %. With an [edge](Self::edge) the whole delay, not only its variation, and
+    /// whatever the two clocks differ by.
     pub jitter: Option<Duration>,
+    /// An instant at which one of the server's windows begins. `None` when it is not known. What is
+    /// sent at an instant must be admitted no earlier than then and no later than the jitter after
+    /// it. Only for [`Shape::Fixed`]; without effect when the jitter is as long as the window.
+    pub edge: Option<Timestamp>,
 }
 
 impl LimitSpec {
@@ -90,6 +107,7 @@ impl LimitSpec {
             shape: Shape::Paced,
             burst: None,
             jitter: None,
+            edge: None,
         }
     }
 
@@ -111,10 +129,13 @@ impl LimitSpec {
         self
     }
 
-    /// The same limit as a bucket that holds `burst` units.
+    /// The same limit, of which `burst` units may start at once. One of unknown shape becomes a
+    /// bucket that holds as much.
     #[must_use]
     pub fn burst(mut self, burst: u64) -> Self {
-        self.shape = Shape::TokenBucket;
+        if self.shape == Shape::Paced {
+            self.shape = Shape::TokenBucket;
+        }
         self.burst = Some(burst);
         self
     }
@@ -123,6 +144,14 @@ impl LimitSpec {
     #[must_use]
     pub fn jitter(mut self, jitter: Duration) -> Self {
         self.jitter = Some(jitter);
+        self
+    }
+
+    /// The same limit as fixed windows, one of which begins at `edge`.
+    #[must_use]
+    pub fn edge(mut self, edge: Timestamp) -> Self {
+        self.shape = Shape::Fixed;
+        self.edge = Some(edge);
         self
     }
 
@@ -146,14 +175,15 @@ impl LimitSpec {
         if self.jitter.is_some_and(|jitter| jitter > WINDOW_MAX) {
             return Err(LimitSpecError::Jitter { name: name() });
         }
+        if self.edge.is_some() && self.shape != Shape::Fixed {
+            return Err(LimitSpecError::EdgeNeedsFixed { name: name() });
+        }
         match (self.shape, self.burst) {
-            (Shape::Paced, Some(_)) => Err(LimitSpecError::BurstNeedsBucket { name: name() }),
-            (Shape::TokenBucket, Some(burst)) if burst == 0 || burst > AMOUNT_MAX => {
-                Err(LimitSpecError::Amount {
-                    name: name(),
-                    amount: burst,
-                })
-            }
+            (Shape::Paced, Some(_)) => Err(LimitSpecError::BurstNeedsShape { name: name() }),
+            (_, Some(burst)) if burst == 0 || burst > AMOUNT_MAX => Err(LimitSpecError::Amount {
+                name: name(),
+                amount: burst,
+            }),
             _ => Ok(()),
         }
     }
@@ -188,9 +218,15 @@ pub enum LimitSpecError {
         /// Name of the limit.
         name: String,
     },
-    /// A burst was declared for a shape that sends none.
-    #[error("limit `{name}`: a burst needs the shape `token-bucket`")]
-    BurstNeedsBucket {
+    /// A burst was declared for a server that is not known.
+    #[error("limit `{name}`: a burst needs the shape `token-bucket`, `sliding` or `fixed`")]
+    BurstNeedsShape {
+        /// Name of the limit.
+        name: String,
+    },
+    /// An edge was declared for windows that have none.
+    #[error("limit `{name}`: an edge needs the shape `fixed`")]
+    EdgeNeedsFixed {
         /// Name of the limit.
         name: String,
     },
@@ -238,8 +274,11 @@ pub(crate) struct Limit {
 
 #[derive(Clone, Debug)]
 enum State {
-    Paced(Paced),
+    /// `paced`, `sliding`, and `fixed` without an edge.
+    Counted(Counted),
     TokenBucket(TokenBucket),
+    /// `fixed` with an edge.
+    Fixed(Fixed),
     Concurrency(Concurrency),
 }
 
@@ -248,8 +287,13 @@ impl Limit {
         spec.check()?;
         let state = match (spec.kind, spec.shape) {
             (LimitKind::Concurrency, _) => State::Concurrency(Concurrency::new(spec.amount)),
-            (_, Shape::Paced) => State::Paced(Paced::new(&spec)),
+            (_, Shape::Paced) => State::Counted(paced::paced(&spec)),
             (_, Shape::TokenBucket) => State::TokenBucket(TokenBucket::new(&spec)),
+            (_, Shape::Sliding) => State::Counted(sliding::sliding(&spec)),
+            (_, Shape::Fixed) => match Fixed::new(&spec) {
+                Some(fixed) => State::Fixed(fixed),
+                None => State::Counted(sliding::sliding(&spec)),
+            },
         };
         Ok(Self { spec, state })
     }
@@ -262,8 +306,9 @@ impl Limit {
             return Ok(now);
         }
         match &self.state {
-            State::Paced(limit) => limit.earliest(now, units),
+            State::Counted(limit) => limit.earliest(now, units),
             State::TokenBucket(limit) => limit.earliest(now, units),
+            State::Fixed(limit) => limit.earliest(now, units),
             State::Concurrency(limit) => limit.earliest(now, units),
         }
     }
@@ -275,8 +320,9 @@ impl Limit {
             return;
         }
         match &mut self.state {
-            State::Paced(limit) => limit.take(now, units),
+            State::Counted(limit) => limit.take(now, units),
             State::TokenBucket(limit) => limit.take(now, units),
+            State::Fixed(limit) => limit.take(now, units),
             State::Concurrency(limit) => limit.take(units),
         }
     }
@@ -294,8 +340,9 @@ impl Limit {
             return;
         }
         match &mut self.state {
-            State::Paced(limit) => limit.settle(now, taken_at, reserved, actual),
+            State::Counted(limit) => limit.settle(now, taken_at, reserved, actual),
             State::TokenBucket(limit) => limit.settle(now, reserved, actual),
+            State::Fixed(limit) => limit.settle(now, taken_at, reserved, actual),
             State::Concurrency(_) => {}
         }
     }
@@ -311,8 +358,9 @@ impl Limit {
     /// request goes first and the rest at pace. The mirror of a bucket went on filling.
     pub(crate) fn resume(&mut self, now: Timestamp) {
         match &mut self.state {
-            State::Paced(limit) => limit.drain(now),
+            State::Counted(limit) => limit.resume(now),
             State::TokenBucket(limit) => limit.resume(now),
+            State::Fixed(limit) => limit.resume(now),
             State::Concurrency(_) => {}
         }
     }
@@ -320,8 +368,9 @@ impl Limit {
     /// The server said that nothing is left: forget saved-up burst.
     pub(crate) fn drain(&mut self, now: Timestamp) {
         match &mut self.state {
-            State::Paced(limit) => limit.drain(now),
+            State::Counted(limit) => limit.drain(now),
             State::TokenBucket(limit) => limit.drain(now),
+            State::Fixed(limit) => limit.drain(now),
             State::Concurrency(_) => {}
         }
     }

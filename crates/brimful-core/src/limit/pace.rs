@@ -1,4 +1,4 @@
-//! Even sending with bounded catching up: the part that `paced` and `token-bucket` share.
+//! Even sending with bounded catching up: the part that all shapes share.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ pub(super) const DEBT: Duration = Duration::from_secs(24 * 3600);
 ///
 /// Something may start when the level is at or above zero; its size is then taken, however large:
 /// large requests are paid for after they start. So the first request starts at once and the rest
-/// follow at the rate: nothing is earned before the first. The level is scaled by `den`; no floats.
+/// follow at the rate: nothing is earned before the first, unless a burst is declared. The level is
+/// scaled by `den`; no floats.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     /// Units per nanosecond, times `den`.
@@ -30,20 +31,24 @@ pub(super) struct Pace {
     cap: i128,
     /// Lowest level that settling can leave.
     floor: i128,
+    /// Whether what waiting has earned is a declared burst: a pause does not end it.
+    keeps: bool,
 }
 
 impl Pace {
-    /// Earns `amount × permille / 1000` in each `window`.
-    pub(super) fn new(amount: u64, permille: u32, window: Duration) -> Self {
-        let num = i128::from(amount) * i128::from(permille);
-        let den = nanos(window) * 1000;
+    /// Earns `num` units in `den` nanoseconds. `amount` is the most that one request takes; `burst`
+    /// units may start at once, where it is declared.
+    pub(super) fn new(amount: u64, num: u64, den: u64, burst: Option<u64>) -> Self {
+        let (num, den) = (i128::from(num), i128::from(den));
+        let declared = i128::from(burst.unwrap_or(0).min(amount)) * den;
         Self {
             num,
             den,
-            level: 0,
+            level: (declared - den).max(0),
             at: None,
-            cap: num * nanos(CATCH_UP),
-            floor: -num * nanos(window + DEBT),
+            cap: declared.max(num * i128::from(nanos(CATCH_UP))),
+            floor: -(i128::from(amount) * den + num * i128::from(nanos(DEBT))),
+            keeps: burst.is_some(),
         }
     }
 
@@ -60,7 +65,7 @@ impl Pace {
     }
 
     /// Takes `units` at `now`. Of the level that waiting has earned, no more counts than lets
-    /// max(`units`, 50 ms of the rate) start at this one moment, if the next are as large; of
+    /// max(`units`, 50 ms of the rate, the burst) start at this one moment, if the next are as large; of
     /// mixed sizes, the last may reach beyond.
     #[inline]
     pub(super) fn take(&mut self, now: Timestamp, units: u64) {
@@ -75,6 +80,13 @@ impl Pace {
         let level = self.level_at(now) + units * self.den;
         self.level = level.max(self.floor);
         self.at = self.at.max(Some(now));
+    }
+
+    /// Sending goes on after a pause: catching up is for late wake-ups, not for pauses.
+    pub(super) fn resume(&mut self, now: Timestamp) {
+        if !self.keeps {
+            self.drain(now);
+        }
     }
 
     /// Forgets what waiting has earned.
@@ -99,7 +111,7 @@ pub(super) fn time_to_earn(scaled: i128, num: i128) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// Nanoseconds of a duration that was checked to be at most 31 days, or a constant.
-pub(super) fn nanos(duration: Duration) -> i128 {
-    i128::try_from(duration.as_nanos()).expect("a duration of days fits")
+/// Nanoseconds of a duration that was checked to be at most 31 days, a sum of two, or a constant.
+pub(super) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).expect("a duration of days fits")
 }

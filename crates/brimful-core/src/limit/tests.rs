@@ -138,18 +138,18 @@ fn a_paced_limit_by_the_day_is_counted_and_not_spaced() {
 }
 
 #[test]
-fn a_slot_counts_until_the_whole_window_has_left_it() {
-    // A 512th of a day is 168.75 s.
-    let slot = |number: u64, offset: i64| {
-        let nanos = number * 168_750_000_000;
-        Timestamp::from_nanos(nanos.checked_add_signed(offset).unwrap())
-    };
-    let mut limit = Limit::new(requests(2, DAY).0.jitter(Duration::ZERO)).unwrap();
-    assert!(granted(&mut limit, slot(1, -1), 1));
-    assert!(granted(&mut limit, slot(512, 0), 1));
-    assert_eq!(limit.earliest(slot(512, 0), 1), Ok(slot(513, 0)));
-    assert!(!granted(&mut limit, slot(513, -1), 1));
-    assert!(granted(&mut limit, slot(513, 0), 1));
+fn a_start_counts_until_it_is_a_window_ago_and_starts_close_together_count_as_the_last() {
+    let mut limit = Limit::new(requests(3, DAY).0.jitter(Duration::ZERO)).unwrap();
+    assert!(granted(&mut limit, secs(10), 1));
+    // A 4,000th of a day is 21.6 s.
+    assert!(granted(&mut limit, secs(31), 1));
+    assert!(granted(&mut limit, secs(32), 1));
+    assert_eq!(limit.earliest(secs(40), 1), Ok(secs(31) + DAY));
+    assert_eq!(limit.earliest(secs(40), 2), Ok(secs(31) + DAY));
+    assert_eq!(limit.earliest(secs(40), 3), Ok(secs(32) + DAY));
+    let too_early = secs(31) + DAY - Duration::from_nanos(1);
+    assert!(!granted(&mut limit, too_early, 1));
+    assert!(granted(&mut limit, secs(31) + DAY, 2));
 }
 
 #[test]

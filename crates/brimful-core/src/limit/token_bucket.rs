@@ -48,14 +48,14 @@ struct Bucket {
 impl TokenBucket {
     pub(super) fn new(spec: &LimitSpec) -> Self {
         let Some(burst) = spec.burst else {
-            let pace = Pace::new(spec.amount, 1000, spec.window);
+            let pace = Pace::new(spec.amount, spec.amount, nanos(spec.window), None);
             return Self {
                 most: spec.amount,
                 state: State::Even(pace),
             };
         };
         let num = i128::from(spec.amount);
-        let den = nanos(spec.window);
+        let den = i128::from(nanos(spec.window));
         let full = i128::from(burst) * den;
         let jitter = spec.jitter.unwrap_or(JITTER);
         let bucket = Bucket {
@@ -63,9 +63,9 @@ impl TokenBucket {
             den,
             level: full,
             at: Timestamp::ZERO,
-            safe: (full - num * nanos(jitter)).max(den),
+            safe: (full - num * i128::from(nanos(jitter))).max(den),
             full,
-            floor: -num * nanos(jitter + DEBT),
+            floor: -num * i128::from(nanos(jitter + DEBT)),
         };
         Self {
             most: burst,
@@ -102,7 +102,7 @@ impl TokenBucket {
 
     pub(super) fn resume(&mut self, now: Timestamp) {
         if let State::Even(pace) = &mut self.state {
-            pace.drain(now);
+            pace.resume(now);
         }
     }
 

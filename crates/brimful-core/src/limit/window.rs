@@ -1,45 +1,54 @@
-//! A count of what started in the last window, exact to a 512th of it, never too low.
+//! A count of what started in the last window, exact to a 4,000th of it, never too low.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::time::Timestamp;
 
-/// Slots to a window. 512 make the counted stretch at most 0.2 % longer than the window and cost
-/// at most 16 KB.
-pub(super) const SLOTS: u64 = 512;
+/// Starts within a 4,000th of the window are counted as one: the counted stretch is at most
+/// 0.025 % longer than the window, and the count costs at most 64 KB however high the rate. What
+/// starts less often is counted exactly.
+const PARTS: u64 = 4000;
 
-/// The most that is counted in one slot: several times the largest amount, so that a slot full of
-/// debt blocks for a window like any other, and the sum of all slots stays far from overflow.
-const SLOT_MAX: u64 = 1 << 53;
+/// The most that is counted in one entry: twice the largest amount, so that an entry full of debt
+/// blocks for a window like any other, and the sum of all cannot overflow.
+pub(super) const UNITS_MAX: u64 = 1 << 51;
 
-/// Admits no more than `amount` in any stretch of `slots` + 1 consecutive slots, which contains
-/// every window.
+/// Admits no more than `amount` in any half-open stretch of `length`.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     amount: u64,
-    slot_nanos: u64,
-    /// Slots that something started in, oldest first: (slot number, units). Bounded by `SLOTS` + 1.
-    taken: VecDeque<(u64, u64)>,
+    /// How long a start counts, in nanoseconds.
+    length: u64,
+    part: u64,
+    /// Oldest first: the last of the starts that are counted as one, and their units. They count
+    /// until `length` after it. Bounded by `PARTS` + 2.
+    taken: VecDeque<(Timestamp, u64)>,
     /// Sum of `taken`.
     sum: u64,
+    /// The first of the starts that the newest entry stands for.
+    opened: Timestamp,
+    /// What started up to then counts no more. `None` while everything counts.
+    forgotten: Option<Timestamp>,
 }
 
 impl Window {
-    pub(super) fn new(amount: u64, window: Duration) -> Self {
-        let nanos = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+    /// `length` in nanoseconds.
+    pub(super) fn new(amount: u64, length: u64) -> Self {
         Self {
             amount,
-            slot_nanos: nanos.div_ceil(SLOTS),
+            length,
+            part: part(length),
             taken: VecDeque::new(),
             sum: 0,
+            opened: Timestamp::ZERO,
+            forgotten: None,
         }
     }
 
-    /// The start of the first slot, or `now`, from which `units` fit.
+    /// The instant from which `units` fit, or `now`.
     #[inline]
     pub(super) fn earliest(&self, now: Timestamp, units: u64) -> Timestamp {
-        // Slots are dropped only when something is taken, so the sum may still hold old ones.
+        // Entries are dropped only when something is taken, so the sum may still hold old ones.
         if self.sum + units <= self.amount {
             return now;
         }
@@ -48,23 +57,29 @@ impl Window {
 
     #[inline]
     pub(super) fn take(&mut self, now: Timestamp, units: u64) {
-        // Should the clock step back, the newest slot goes on.
-        let newest = self.taken.back().map_or(0, |&(slot, _)| slot);
-        let slot = (now.as_nanos() / self.slot_nanos).max(newest);
         while let Some(&(oldest, count)) = self.taken.front() {
-            if oldest + SLOTS >= slot {
+            if elapsed(oldest, now) < self.length {
                 break;
             }
             self.sum -= count;
+            self.forgotten = Some(oldest);
             self.taken.pop_front();
         }
-        if newest != slot || self.taken.is_empty() {
-            self.taken.push_back((slot, 0));
-        }
-        if let Some((_, count)) = self.taken.back_mut() {
-            let counted = units.min(SLOT_MAX - *count);
-            *count += counted;
-            self.sum += counted;
+        let within = elapsed(self.opened, now) < self.part;
+        match self.taken.back_mut() {
+            // Should the clock step back, the newest entry goes on.
+            Some((newest, count)) if within || now <= *newest => {
+                *newest = now.max(*newest);
+                let counted = units.min(UNITS_MAX - *count);
+                *count += counted;
+                self.sum += counted;
+            }
+            _ => {
+                self.opened = now;
+                let counted = units.min(UNITS_MAX);
+                self.taken.push_back((now, counted));
+                self.sum += counted;
+            }
         }
     }
 
@@ -81,9 +96,13 @@ impl Window {
             self.take(now, actual - reserved);
             return;
         }
-        let slot = taken_at.as_nanos() / self.slot_nanos;
-        if let Ok(index) = self.taken.binary_search_by_key(&slot, |&(slot, _)| slot) {
-            let count = &mut self.taken[index].1;
+        if self.forgotten >= Some(taken_at) {
+            return;
+        }
+        // The entry that stands for `taken_at`. Where the clock had stepped back it may be an older
+        // one than that which counted it: the units then stay longer than they should, not shorter.
+        let index = self.taken.partition_point(|&(last, _)| last < taken_at);
+        if let Some((_, count)) = self.taken.get_mut(index) {
             let given_back = (reserved - actual).min(*count);
             *count -= given_back;
             self.sum -= given_back;
@@ -91,24 +110,32 @@ impl Window {
     }
 
     #[cfg(test)]
-    pub(super) fn slots(&self) -> usize {
+    pub(super) fn entries(&self) -> usize {
         self.taken.len()
     }
 
     fn earliest_slow(&self, now: Timestamp, units: u64) -> Timestamp {
-        let slot = now.as_nanos() / self.slot_nanos;
         let mut sum = self.sum;
         let mut free_from = now;
-        for &(oldest, count) in &self.taken {
-            if oldest + SLOTS >= slot {
+        for &(last, count) in &self.taken {
+            if elapsed(last, now) < self.length {
                 if sum + units <= self.amount {
                     break;
                 }
-                let free_slot = oldest + SLOTS + 1;
-                free_from = Timestamp::from_nanos(free_slot.saturating_mul(self.slot_nanos));
+                free_from = Timestamp::from_nanos(last.as_nanos().saturating_add(self.length));
             }
             sum -= count;
         }
         free_from.max(now)
     }
+}
+
+/// What the counted stretch may exceed a window of this length by, in nanoseconds.
+pub(super) const fn part(length: u64) -> u64 {
+    length / PARTS
+}
+
+#[inline]
+const fn elapsed(since: Timestamp, now: Timestamp) -> u64 {
+    now.as_nanos().saturating_sub(since.as_nanos())
 }

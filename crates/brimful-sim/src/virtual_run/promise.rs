@@ -3,7 +3,7 @@
 //! The engine's limiters keep levels in slots and scaled numbers; here every start is kept as it
 //! was. Where the two disagree, one of them is wrong, and the run says so.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use brimful_core::{LimitKind, LimitSpec, Shape, Timestamp};
@@ -14,6 +14,17 @@ const CATCH_UP: Duration = Duration::from_millis(50);
 const BUCKET_JITTER: Duration = Duration::from_millis(300);
 /// Longer limits are counted and not paced.
 const PACED_BELOW: Duration = Duration::from_secs(3600);
+
+/// The jitter that `sliding` and `fixed` are safe under when nothing is declared: 0.5 % of the
+/// window, but 50 to 300 ms, and no more than 5 %.
+fn window_jitter(spec: &LimitSpec) -> Duration {
+    let declared = spec.jitter.unwrap_or_else(|| {
+        (spec.window / 200)
+            .clamp(Duration::from_millis(50), Duration::from_millis(300))
+            .min(spec.window / 20)
+    });
+    declared.min(spec.window)
+}
 
 /// The promise of one limit.
 #[derive(Debug)]
@@ -30,6 +41,8 @@ pub(super) struct Promise {
 enum Rule {
     /// No more than `amount` starts in any stretch of `span`.
     Window(Window),
+    /// No more than `amount` between two edges, wherever in its jitter each start arrives.
+    Edges(Edges),
     /// No more than the capacity and what has refilled since.
     Bucket(Bucket),
     /// No more than so many at once.
@@ -43,6 +56,18 @@ struct Window {
     /// Start, attempt, units: everything within the last span.
     taken: VecDeque<(Timestamp, u64, u64)>,
     sum: u64,
+}
+
+#[derive(Debug)]
+struct Edges {
+    amount: u64,
+    window: u64,
+    offset: u64,
+    jitter: u64,
+    /// Attempt, first and last window that it may be admitted in, units.
+    taken: VecDeque<(u64, (u64, u64), u64)>,
+    /// By window.
+    sums: BTreeMap<u64, u64>,
 }
 
 /// Units × the window in nanoseconds.
@@ -71,8 +96,8 @@ impl Promise {
             (_, Shape::Paced, _) => {
                 let jitter = spec.jitter.unwrap_or(spec.window / 200);
                 let span = spec.window + jitter;
-                // The count is exact to a 512th of its stretch, and pace to a thousandth.
-                let counted = spec.window.as_secs_f64() / span.as_secs_f64() * 512.0 / 513.0;
+                // Pace is exact to a thousandth.
+                let counted = spec.window.as_secs_f64() / span.as_secs_f64();
                 let rest = if spec.window < PACED_BELOW {
                     CATCH_UP
                 } else {
@@ -80,6 +105,17 @@ impl Promise {
                 };
                 let window = Window::new(spec.amount, span);
                 (Rule::Window(window), counted.min(0.991) - 0.003, rest)
+            }
+            (_, Shape::Sliding | Shape::Fixed, burst) => {
+                let span = spec.window + window_jitter(spec);
+                let counted = spec.window.as_secs_f64() / span.as_secs_f64();
+                let paced = spec.window < PACED_BELOW && burst.is_none() && spec.edge.is_none();
+                let rest = if paced { CATCH_UP } else { span };
+                let rule = match spec.edge {
+                    Some(edge) => Rule::Edges(Edges::new(spec, edge)),
+                    None => Rule::Window(Window::new(spec.amount, span)),
+                };
+                (rule, counted - 0.003, rest)
             }
             (_, Shape::TokenBucket, None) => {
                 let burst = rate * CATCH_UP.as_secs_f64();
@@ -114,6 +150,7 @@ impl Promise {
         match &mut self.rule {
             _ if units == 0 => None,
             Rule::Window(window) => window.started(now, attempt, units),
+            Rule::Edges(edges) => edges.started(now, attempt, units),
             Rule::Bucket(bucket) => bucket.started(now, units),
             Rule::InFlight { amount, now } => {
                 *now += units;
@@ -126,6 +163,7 @@ impl Promise {
     pub(super) fn ended(&mut self, now: Timestamp, attempt: u64, reserved: u64, actual: u64) {
         match &mut self.rule {
             Rule::Window(window) => window.ended(attempt, reserved, actual),
+            Rule::Edges(edges) => edges.ended(attempt, reserved, actual),
             Rule::Bucket(bucket) => bucket.ended(now, reserved, actual),
             Rule::InFlight { now, .. } => *now -= reserved,
         }
@@ -163,6 +201,53 @@ impl Window {
         if let Ok(index) = self.taken.binary_search_by_key(&attempt, |entry| entry.1) {
             self.taken[index].2 -= given_back;
             self.sum -= given_back;
+        }
+    }
+}
+
+impl Edges {
+    fn new(spec: &LimitSpec, edge: Timestamp) -> Self {
+        let window = spec.window.as_nanos() as u64;
+        Self {
+            amount: spec.amount,
+            window,
+            // Windows are numbered from one that begins before everything.
+            offset: window - edge.as_nanos() % window,
+            jitter: window_jitter(spec).as_nanos() as u64,
+            taken: VecDeque::new(),
+            sums: BTreeMap::new(),
+        }
+    }
+
+    fn started(&mut self, now: Timestamp, attempt: u64, units: u64) -> Option<String> {
+        let at = now.as_nanos() + self.offset;
+        let windows = (at / self.window, (at + self.jitter) / self.window);
+        while let Some(&(_, old, _)) = self.taken.front()
+            && old.1 < windows.0
+        {
+            self.taken.pop_front();
+        }
+        self.sums.retain(|window, _| *window >= windows.0);
+        self.taken.push_back((attempt, windows, units));
+        // What may still fall into the next window counts in both.
+        for window in windows.0..=windows.1 {
+            *self.sums.entry(window).or_default() += units;
+        }
+        let most = self.sums.values().max().copied().unwrap_or_default();
+        let amount = self.amount;
+        (most > amount).then(|| format!("{most} sent in one window, of at most {amount}"))
+    }
+
+    fn ended(&mut self, attempt: u64, reserved: u64, actual: u64) {
+        let given_back = reserved.saturating_sub(actual);
+        if let Ok(index) = self.taken.binary_search_by_key(&attempt, |entry| entry.0) {
+            let (_, windows, units) = &mut self.taken[index];
+            *units -= given_back;
+            for window in windows.0..=windows.1 {
+                if let Some(sum) = self.sums.get_mut(&window) {
+                    *sum -= given_back;
+                }
+            }
         }
     }
 }
@@ -245,6 +330,22 @@ mod tests {
             .started(Timestamp::from_millis(90_999), 5, 1)
             .unwrap();
         assert_eq!(said, "4 sent within 61s, of at most 3");
+    }
+
+    #[test]
+    fn what_may_be_admitted_on_either_side_of_an_edge_counts_on_both() {
+        let mut spec = rpm(2).shape(Shape::Fixed).jitter(Duration::from_secs(5));
+        spec.edge = Some(Timestamp::from_secs(10));
+        let mut promise = Promise::new(&spec);
+        for (attempt, second) in [(1, 15), (2, 66), (3, 71)] {
+            assert_eq!(
+                promise.started(Timestamp::from_secs(second), attempt, 1),
+                None
+            );
+        }
+        let said = promise.started(Timestamp::from_secs(80), 4, 1).unwrap();
+        assert_eq!(said, "3 sent in one window, of at most 2");
+        assert_eq!(promise.started(Timestamp::from_secs(131), 5, 1), None);
     }
 
     #[test]

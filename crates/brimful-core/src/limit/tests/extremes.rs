@@ -4,6 +4,12 @@ use super::*;
 use crate::limit::window::Window;
 
 const MONTH: Duration = WINDOW_MAX;
+const SHAPES: [Shape; 4] = [
+    Shape::Paced,
+    Shape::TokenBucket,
+    Shape::Sliding,
+    Shape::Fixed,
+];
 
 #[test]
 fn one_request_a_minute_and_one_a_month_keep_their_distance() {
@@ -86,19 +92,19 @@ fn a_clock_that_steps_back_never_frees_anything_early() {
 }
 
 #[test]
-fn a_window_remembers_a_bounded_number_of_slots() {
-    let mut window = Window::new(u64::MAX / 4, MINUTE);
+fn a_window_remembers_a_bounded_number_of_starts() {
+    let mut window = Window::new(u64::MAX / 4, 60_000_000_000);
     let mut rng = fastrand::Rng::with_seed(3);
     let mut now = secs(1);
-    for _ in 0..20_000 {
+    for _ in 0..40_000 {
         window.take(now, 1);
-        let step = Duration::from_nanos(rng.u64(0..200_000_000));
+        let step = Duration::from_nanos(rng.u64(0..30_000_000));
         now = if rng.u8(0..4) == 0 {
             now - step
         } else {
             now + step
         };
-        assert!(window.slots() <= 513);
+        assert!(window.entries() <= 4_002);
     }
 }
 
@@ -115,8 +121,13 @@ fn absurd_specifications_are_refused_with_a_reason() {
     assert!(check(requests(1, MINUTE).0.burst(0)).contains("is not between"));
     assert!(check(requests(1, MINUTE).0.burst(u64::MAX)).contains("is not between"));
     let text = check(requests(1, MINUTE).0.burst(5).shape(Shape::Paced));
-    assert_eq!(text, "limit `rpm`: a burst needs the shape `token-bucket`");
-    for shape in [Shape::Paced, Shape::TokenBucket] {
+    assert_eq!(
+        text,
+        "limit `rpm`: a burst needs the shape `token-bucket`, `sliding` or `fixed`"
+    );
+    let text = check(requests(1, MINUTE).0.edge(secs(1)).shape(Shape::Sliding));
+    assert_eq!(text, "limit `rpm`: an edge needs the shape `fixed`");
+    for shape in SHAPES {
         let text = check(requests(1, MINUTE).0.shape(shape).jitter(Duration::MAX));
         assert!(text.contains("is longer than 31 days"), "{text}");
     }
@@ -135,6 +146,33 @@ fn every_shape(amount: u64, window: Duration) -> Vec<Limit> {
         burst(AMOUNT_MAX, MONTH),
         Limit::new(tokens(amount, window).0.burst(amount)).unwrap(),
     ]
+    .into_iter()
+    .chain(every_window(amount, window))
+    .collect()
+}
+
+/// `sliding` and `fixed`: bursts, edges and jitters at the ends of their ranges.
+fn every_window(amount: u64, window: Duration) -> Vec<Limit> {
+    let spec = |shape| tokens(amount, window).0.shape(shape);
+    let mut limits = Vec::new();
+    for edge in [Timestamp::ZERO, secs(7), at_year(500), Timestamp::NEVER] {
+        limits.push(spec(Shape::Fixed).edge(edge));
+        limits.push(spec(Shape::Fixed).edge(edge).burst(amount));
+        limits.push(spec(Shape::Fixed).edge(edge).jitter(Duration::ZERO));
+        let most = window - Duration::from_nanos(1);
+        limits.push(spec(Shape::Fixed).edge(edge).jitter(most));
+        limits.push(spec(Shape::Fixed).edge(edge).jitter(window));
+    }
+    for shape in [Shape::Sliding, Shape::Fixed] {
+        limits.push(spec(shape));
+        limits.push(spec(shape).burst(1));
+        limits.push(spec(shape).burst(AMOUNT_MAX).jitter(Duration::ZERO));
+        limits.push(spec(shape).jitter(MONTH));
+    }
+    limits
+        .into_iter()
+        .map(|spec| Limit::new(spec).unwrap())
+        .collect()
 }
 
 /// Every operation at and around one instant.
