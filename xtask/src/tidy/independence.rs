@@ -13,7 +13,7 @@ use super::source::Source;
 
 const SIMULATOR: &str = "crates/brimful-sim/src/";
 /// The only files of the simulator that may use the engine, and their module's name.
-const VIRTUAL_RUNS: [&str; 8] = [
+const VIRTUAL_RUNS: [&str; 11] = [
     "crates/brimful-sim/src/virtual_run.rs",
     "crates/brimful-sim/src/virtual_run/checks.rs",
     "crates/brimful-sim/src/virtual_run/client.rs",
@@ -22,6 +22,9 @@ const VIRTUAL_RUNS: [&str; 8] = [
     "crates/brimful-sim/src/virtual_run/report.rs",
     "crates/brimful-sim/src/virtual_run/trace.rs",
     "crates/brimful-sim/src/virtual_run/zoo.rs",
+    "crates/brimful-sim/src/virtual_run/zoo/faults.rs",
+    "crates/brimful-sim/src/virtual_run/zoo/rates.rs",
+    "crates/brimful-sim/src/virtual_run/zoo/tokens.rs",
 ];
 const VIRTUAL_RUN: &str = "virtual_run";
 const ROOT: &str = "crates/brimful-sim/src/lib.rs";

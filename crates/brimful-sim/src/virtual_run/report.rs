@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use brimful_core::StopReason;
 
-use crate::config::ServerConfig;
+use crate::config::{Enforcement, ServerConfig};
 use crate::ledger::Stats;
 
 use super::checks::Violation;
+
+const MINUTE_S: f64 = 60.0;
 
 /// What a run came to. Times are virtual.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,20 +75,30 @@ impl Report {
 }
 
 /// The least time in which the server's limits let so much through: all that they admit at once
-/// comes at the start, the rest at their rate.
+/// comes at the start, the rest at their rate. Not exact for windows, of which two may be used up
+/// around an edge, but never too long.
 pub(super) fn least_time(config: &ServerConfig, requests: u64, tokens: u64) -> Duration {
-    let burst_s = config.burst.as_secs_f64();
     let limits = [
-        (config.rpm, 60.0, requests, config.burst_requests),
+        (config.rpm, MINUTE_S, requests, config.burst_requests),
         (config.rps, 1.0, requests, config.burst_requests),
-        (config.tpm, 60.0, tokens, config.burst_tokens),
+        (config.tpm, MINUTE_S, tokens, config.burst_tokens),
     ];
     let times = limits
         .into_iter()
         .filter_map(|(amount, window_s, units, burst)| {
             let rate = amount? as f64 / window_s;
-            let at_once = burst.map_or(rate * burst_s, |units| units as f64).max(1.0);
-            Some((units as f64 - at_once).max(0.0) / rate)
+            let judged_s = config
+                .judged_over
+                .map_or(window_s, |time| time.as_secs_f64().min(window_s));
+            let at_once = match config.enforcement {
+                Enforcement::TokenBucket => {
+                    burst.map_or_else(|| rate * config.burst.as_secs_f64(), |units| units as f64)
+                }
+                Enforcement::SlidingLog => rate * judged_s,
+                Enforcement::FixedWindow | Enforcement::SlidingCounter => 2.0 * rate * judged_s,
+                Enforcement::Spacing => 1.0,
+            };
+            Some((units as f64 - at_once.max(1.0)).max(0.0) / rate)
         });
     Duration::from_secs_f64(times.fold(0.0, f64::max))
 }
