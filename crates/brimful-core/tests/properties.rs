@@ -8,6 +8,8 @@ mod engine;
 mod limits;
 #[path = "properties/rig.rs"]
 mod rig;
+#[path = "properties/windows.rs"]
+mod windows;
 
 use std::time::Duration;
 
@@ -50,6 +52,53 @@ fn amounts() -> impl Strategy<Value = u64> {
         1 => 10_000_u64..10_000_000,
         1 => 1_u64..=1_000_000_000_000_000,
     ]
+}
+
+/// A shape with what may be declared beside it.
+#[derive(Clone, Copy, Debug)]
+struct Declared {
+    shape: Shape,
+    burst: Option<u64>,
+    edge: Option<Timestamp>,
+}
+
+impl Declared {
+    fn apply(self, spec: LimitSpec) -> LimitSpec {
+        let spec = spec.shape(self.shape);
+        let spec = self.burst.map_or(spec.clone(), |burst| spec.burst(burst));
+        self.edge.map_or(spec.clone(), |edge| spec.edge(edge))
+    }
+}
+
+/// Every shape with everything that may be declared beside it.
+fn shapes() -> impl Strategy<Value = Declared> {
+    let edge = prop_oneof![
+        3 => 0_u64..100_000_000_000,
+        1 => any::<u64>(),
+    ];
+    let edge = proptest::option::of(edge.prop_map(Timestamp::from_nanos));
+    (0..4, proptest::option::of(amounts()), edge).prop_map(|(shape, burst, edge)| match shape {
+        0 => Declared {
+            shape: Shape::Paced,
+            burst: None,
+            edge: None,
+        },
+        1 => Declared {
+            shape: Shape::TokenBucket,
+            burst,
+            edge: None,
+        },
+        2 => Declared {
+            shape: Shape::Sliding,
+            burst,
+            edge: None,
+        },
+        _ => Declared {
+            shape: Shape::Fixed,
+            burst,
+            edge,
+        },
+    })
 }
 
 /// A part of `whole`, by a fraction of 2¹⁶.

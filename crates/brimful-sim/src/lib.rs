@@ -39,7 +39,9 @@ mod draw;
 mod hash;
 mod json;
 mod ledger;
+mod levels;
 mod limits;
+mod production;
 mod prompt;
 mod rate_headers;
 mod refusal;
@@ -52,6 +54,7 @@ pub use config::{
     Measure, Outage, RetryAfterStyle, Script, ScriptStep, ServerConfig,
 };
 pub use hash::answer_tag;
-pub use ledger::{FaultCounts, Stats, ThrottledCounts};
+pub use ledger::{Arrival, FaultCounts, Stats, ThrottledCounts};
+pub use limits::LimitStats;
 pub use reply::{Action, Chunk, Ending, IncomingRequest, Reply, Ticket};
 pub use server::Server;

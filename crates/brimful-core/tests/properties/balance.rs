@@ -10,16 +10,9 @@ fn budgets() -> impl Strategy<Value = Vec<LimitSpec>> {
         Just(LimitKind::InputTokens),
         Just(LimitKind::OutputTokens),
     ];
-    let limit = (kind, amounts(), windows(), 0..3, amounts()).prop_map(
-        |(kind, amount, window, shape, burst)| {
-            let spec = LimitSpec::new("limit", kind, amount, window);
-            match shape {
-                0 => spec,
-                1 => spec.shape(Shape::TokenBucket),
-                _ => spec.burst(burst),
-            }
-        },
-    );
+    let limit = (kind, amounts(), windows(), shapes()).prop_map(|(kind, amount, window, shape)| {
+        shape.apply(LimitSpec::new("limit", kind, amount, window))
+    });
     let concurrency = (1_u64..8).prop_map(LimitSpec::concurrency);
     let limit = prop_oneof![5 => limit, 1 => concurrency];
     proptest::collection::vec(limit, 0..5)
@@ -39,6 +32,8 @@ fn times() -> impl Strategy<Value = u64> {
 #[derive(Clone, Debug)]
 enum Step {
     Wait(u64),
+    /// The clock steps back.
+    Back(u64),
     Reserve(Charge),
     /// An open reservation ends: settled as reserved, by usage, or refunded.
     End {
@@ -47,6 +42,7 @@ enum Step {
         usage: Usage,
     },
     Drain,
+    Resume,
 }
 
 fn charges() -> impl Strategy<Value = Charge> {
@@ -67,11 +63,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         cached: 0,
     });
     let step = prop_oneof![
-        3 => times().prop_map(Step::Wait),
-        6 => charges().prop_map(Step::Reserve),
-        4 => (any::<usize>(), 0_u8..3, usage)
+        30 => times().prop_map(Step::Wait),
+        2 => any::<u64>().prop_map(Step::Wait),
+        3 => times().prop_map(Step::Back),
+        60 => charges().prop_map(Step::Reserve),
+        40 => (any::<usize>(), 0_u8..3, usage)
             .prop_map(|(which, how, usage)| Step::End { which, how, usage }),
-        1 => Just(Step::Drain),
+        5 => Just(Step::Drain),
+        5 => Just(Step::Resume),
     ];
     proptest::collection::vec(step, 1..80)
 }
@@ -93,7 +92,12 @@ impl Bench {
 
     fn step(&mut self, step: &Step, refused: impl FnOnce(&Self, &Charge, &Refusal)) {
         match step {
-            Step::Wait(time) => self.now = self.now + Duration::from_nanos(*time),
+            // No driver's clock comes to the end of time itself.
+            Step::Wait(time) => {
+                let end = Timestamp::NEVER - Duration::from_nanos(1);
+                self.now = end.min(self.now + Duration::from_nanos(*time));
+            }
+            Step::Back(time) => self.now = self.now - Duration::from_nanos(*time),
             Step::Reserve(charge) => match self.budget.reserve(self.now, *charge) {
                 Ok(reservation) => self.open.push(reservation),
                 Err(refusal) => refused(self, charge, &refusal),
@@ -105,6 +109,7 @@ impl Bench {
                 }
             }
             Step::Drain => self.budget.drain(self.now),
+            Step::Resume => self.budget.resume(self.now),
         }
     }
 
@@ -149,6 +154,30 @@ proptest! {
                     assert!(bench.budget.clone().reserve(at, *charge).is_ok());
                 }
             });
+        }
+    }
+
+    /// Asking later, or for more, is never answered by an earlier start.
+    #[test]
+    fn who_asks_later_or_for_more_starts_no_earlier(
+        limits in budgets(),
+        steps in steps(),
+        (later, less) in (times(), any::<[u16; 4]>()),
+    ) {
+        let mut bench = Bench::new(limits);
+        for step in &steps {
+            bench.step(step, |_, _, _| {});
+            let Step::Reserve(more) = step else { continue };
+            let less = Charge {
+                requests: part(more.requests, less[0]),
+                input: part(more.input, less[1]),
+                output: part(more.output, less[2]),
+                total: part(more.total, less[3]),
+            };
+            let later = bench.now + Duration::from_nanos(later);
+            let first = start(&bench.budget, bench.now, &less);
+            prop_assert!(first <= start(&bench.budget, bench.now, more));
+            prop_assert!(first <= start(&bench.budget, later, &less));
         }
     }
 
@@ -198,5 +227,14 @@ proptest! {
         }
         prop_assert!(bench.open.is_empty());
         prop_assert_eq!(bench.budget.balance().outstanding(), Sums::default());
+    }
+}
+
+/// When `charge` starts if it asks at `now` and nothing else happens; what never does comes last.
+fn start(budget: &Budget, now: Timestamp, charge: &Charge) -> (bool, Timestamp) {
+    match budget.decide(now, charge) {
+        Decision::Go => (false, now),
+        Decision::WaitUntil(at) => (false, at),
+        Decision::Never(_) => (true, Timestamp::NEVER),
     }
 }

@@ -22,7 +22,7 @@ struct Scenario {
 
 fn scenarios() -> impl Strategy<Value = Scenario> {
     let rate = prop_oneof![Just(60_u64), Just(600), Just(6_000), 1_u64..100_000];
-    let limits = (rate, 1_u64..20, 0_u8..4, 0_u8..8).prop_map(|(rate, places, shape, which)| {
+    let limits = (rate, 1_u64..20, 0_u8..8, 0_u8..8).prop_map(|(rate, places, shape, which)| {
         let minute = 60 * SECOND;
         let rpm = LimitSpec::new("rpm", LimitKind::Requests, rate, minute);
         let tpm = LimitSpec::new("tpm", LimitKind::TotalTokens, 40_000, minute);
@@ -32,14 +32,19 @@ fn scenarios() -> impl Strategy<Value = Scenario> {
                 0 => rpm,
                 1 => rpm.shape(Shape::TokenBucket),
                 2 => rpm.burst(rate),
-                _ => rpm.burst(1 + rate / 10),
+                3 => rpm.burst(1 + rate / 10),
+                4 => rpm.shape(Shape::Sliding),
+                5 => rpm.shape(Shape::Sliding).burst(rate),
+                6 => rpm.shape(Shape::Fixed).burst(1 + rate / 10),
+                _ => rpm.edge(Timestamp::from_millis(rate)),
             });
         }
         if which & 2 > 0 {
-            limits.push(if shape == 0 {
-                tpm
-            } else {
-                tpm.shape(Shape::TokenBucket)
+            limits.push(match shape {
+                0 => tpm,
+                1..4 => tpm.shape(Shape::TokenBucket),
+                4 | 5 => tpm.shape(Shape::Sliding),
+                _ => tpm.edge(Timestamp::from_millis(rate)),
             });
         }
         if which & 4 > 0 {

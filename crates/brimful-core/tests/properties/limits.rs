@@ -4,7 +4,7 @@ use super::*;
 
 /// Something that happens to a limit.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     /// Time passes: a fraction of the window, twice over.
     Wait(u16),
     /// A request of a fraction of the amount asks; if refused, it comes back at the promised
@@ -16,7 +16,7 @@ enum Step {
     Refund { which: usize },
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let late = || prop_oneof![4 => Just(0_u16), 1 => 0_u16..2_000, 1 => any::<u16>()];
     let size = || prop_oneof![3 => Just(0_u16), 3 => 0_u16..3_000, 2 => any::<u16>()];
     let step = prop_oneof![
@@ -55,7 +55,10 @@ impl Bench {
         Self {
             budget: Budget::new(vec![spec.clone()]).expect("the limit is valid"),
             window: spec.window,
-            most: spec.burst.unwrap_or(spec.amount),
+            most: match spec.shape {
+                Shape::TokenBucket => spec.burst.unwrap_or(spec.amount),
+                _ => spec.amount,
+            },
             now: Timestamp::from_secs(1),
             log: Vec::new(),
         }
@@ -126,6 +129,50 @@ impl Bench {
         Some((index, self.log[index].open.take()?))
     }
 
+    /// Whether `size` has a reason to wait at `now`, nothing having been settled or refunded.
+    fn is_due(&self, spec: &LimitSpec, now: Timestamp, size: u64) -> bool {
+        let sent = |from: Timestamp| {
+            let since = self.log.iter().filter(|grant| grant.at >= from);
+            since.map(|grant| u128::from(grant.net)).sum::<u128>()
+        };
+        let (amount, window) = (u128::from(spec.amount), spec.window.as_nanos());
+        let jitter = spec.jitter.expect("the test gives it").as_nanos();
+        let stretch = window + jitter + 1;
+        // The rate that each shape keeps to at least, and what may start at once beyond it.
+        let (num, den, burst) = match (spec.shape, spec.edge, spec.burst) {
+            (Shape::Paced, ..) => (amount * 991, (window * 1000).max(stretch * 994), 0),
+            (Shape::TokenBucket, _, None) => (amount, window, 0),
+            (Shape::TokenBucket, _, Some(burst)) => {
+                let safe = (u128::from(burst) * window).saturating_sub(amount * jitter);
+                let safe = safe.max(window);
+                (amount, window, safe)
+            }
+            (_, Some(_), _) => (amount, window - jitter, 0),
+            (_, None, _) => (amount, stretch + stretch / 4000, 0),
+        };
+        // Only a declared bucket must hold the request that asks.
+        let asked = match (spec.shape, spec.burst) {
+            (Shape::TokenBucket, Some(_)) => u128::from(size) * window,
+            _ => 0,
+        };
+        let paced = self.log.iter().any(|first| {
+            let since = u128::from(now.as_nanos() - first.at.as_nanos());
+            sent(first.at) * den + asked > burst + num * since
+        });
+        let counts = spec.edge.map_or(stretch + stretch / 4000, |edge| {
+            // The window of `now`, and the end of the one before, which may be admitted in it.
+            let edge = edge.as_nanos() % nanos(spec.window);
+            let since = (u128::from(now.as_nanos()) + window - u128::from(edge)) % window;
+            since + jitter
+        });
+        let counts = Duration::from_nanos(u64::try_from(counts).expect("62 days fit"));
+        let full = sent(now - counts) + u128::from(size) > amount;
+        match spec.shape {
+            Shape::TokenBucket => paced,
+            _ => full || paced && spec.window < 3600 * SECOND,
+        }
+    }
+
     /// What a server counts in the stretch of this length that ends now, debt included.
     fn counted(&self, stretch: Duration) -> u128 {
         let recent = |at: Timestamp| self.now.since(at) < stretch;
@@ -144,18 +191,26 @@ proptest! {
     /// At each start, what counts in the window that it closes, debt included, is within the
     /// amount; and at the end, in every window, at most what exceeded reservations is beyond it.
     #[test]
-    fn paced_never_exceeds_the_amount_in_any_window(
+    fn the_amount_is_never_exceeded_in_any_window(
         amount in amounts(),
         window in windows(),
+        shape in 0..3,
+        burst in proptest::option::of(amounts()),
         jitter in proptest::option::of(any::<u16>()),
         steps in steps(),
     ) {
         let mut spec = LimitSpec::new("tpm", LimitKind::TotalTokens, amount, window);
+        if shape > 0 {
+            spec = spec.shape(if shape == 1 { Shape::Sliding } else { Shape::Fixed });
+            spec = burst.map_or(spec.clone(), |burst| spec.burst(burst));
+        }
         let jitter = jitter.map(|jitter| part_of(window, jitter));
         if let Some(jitter) = jitter {
             spec = spec.jitter(jitter);
         }
-        let stretch = window + jitter.unwrap_or(window / 200);
+        // What is declared holds with both ends of the stretch.
+        let ends = Duration::from_nanos(u64::from(shape > 0));
+        let stretch = window + jitter.unwrap_or_else(|| default_jitter(&spec)) + ends;
         let mut bench = Bench::new(&spec);
         for step in &steps {
             bench.step(step, |bench| {
@@ -187,6 +242,43 @@ proptest! {
                 + u128::from(largest) * window.as_nanos();
             assert!(sum * window.as_nanos() <= allowed, "{sum} in {elapsed} ns");
         });
+    }
+
+    /// A refusal is always due: what was sent since some start exceeds the rate, or what still
+    /// counts leaves no room, each to within the resolution of pace and count.
+    #[test]
+    fn nothing_waits_while_it_fits(
+        amount in amounts(),
+        window in windows(),
+        shape in shapes(),
+        jitter in any::<u16>(),
+        steps in steps(),
+    ) {
+        let jitter = part_of(window, jitter);
+        let spec = shape
+            .apply(LimitSpec::new("tpm", LimitKind::TotalTokens, amount, window))
+            .jitter(jitter);
+        let mut bench = Bench::new(&spec);
+        for step in &steps {
+            let Step::Ask { size, .. } = *step else {
+                if let Step::Wait(_) = step {
+                    bench.step(step, |_| {});
+                }
+                continue;
+            };
+            let size = 1 + part(bench.most - 1, size);
+            match bench.budget.reserve(bench.now, tokens(size)) {
+                Ok(reservation) => bench.note(size, reservation),
+                Err(refusal) => {
+                    let Decision::WaitUntil(at) = refusal.decision else {
+                        panic!("{refusal:?} of {size}, which fits")
+                    };
+                    for instant in [bench.now, at - Duration::from_nanos(1)] {
+                        assert!(bench.is_due(&spec, instant, size), "{size} at {instant:?}");
+                    }
+                }
+            }
+        }
     }
 
     /// With one: B − ρJ on top of the rate, or a single larger request.
@@ -256,19 +348,28 @@ proptest! {
     }
 }
 
-/// What was sent, and when; nothing is settled or refunded.
-fn sends(spec: &LimitSpec, steps: &[Step]) -> Vec<(Timestamp, u64)> {
+/// What was sent, and when; nothing is settled or refunded. What is sent centuries later is left
+/// out: a server's clock would not show it.
+pub(super) fn sends(spec: &LimitSpec, steps: &[Step]) -> Vec<(Timestamp, u64)> {
     let mut bench = Bench::new(spec);
     for step in steps {
         if matches!(step, Step::Wait(_) | Step::Ask { .. }) {
             bench.step(step, |_| {});
         }
     }
-    bench
-        .log
-        .iter()
-        .map(|grant| (grant.at, grant.net))
+    let sent = bench.log.iter().map(|grant| (grant.at, grant.net));
+    sent.take_while(|(at, _)| at.as_nanos() < u64::MAX / 2)
         .collect()
+}
+
+/// As `LimitSpec::jitter` says.
+fn default_jitter(spec: &LimitSpec) -> Duration {
+    let share = spec.window / 200;
+    if spec.shape == Shape::Paced {
+        return share;
+    }
+    let ms = Duration::from_millis;
+    share.clamp(ms(50), ms(300)).min(spec.window / 20)
 }
 
 /// Calls `check` with the length of each closed interval, its sum and its largest request.

@@ -13,6 +13,7 @@ use crate::answer::Decoration;
 use crate::draw;
 use crate::hash::hash64;
 use crate::json;
+use crate::levels::Levels;
 use crate::limits::Wait;
 use crate::rate_headers;
 use crate::refusal::Refusal;
@@ -29,6 +30,7 @@ impl Server {
         &self,
         headers: HeaderMap,
         admitted: &Admitted<'_>,
+        slowdown: f64,
         cut: bool,
     ) -> (Duration, Action) {
         let answer = &admitted.answer;
@@ -56,7 +58,10 @@ impl Server {
                 body,
             }
         };
-        (draw::generation(&self.config, answer.output_tokens), action)
+        (
+            draw::generation(&self.config, slowdown, answer.output_tokens),
+            action,
+        )
     }
 
     /// An answer in pieces, or the first half of them, and the time to the first piece.
@@ -64,6 +69,7 @@ impl Server {
         &self,
         mut headers: HeaderMap,
         admitted: &Admitted<'_>,
+        slowdown: f64,
         cut: bool,
     ) -> (Duration, Action) {
         headers.insert(CONTENT_TYPE, EVENT_STREAM);
@@ -79,7 +85,7 @@ impl Server {
             }
         }
         let chunk = |(tokens, bytes)| Chunk {
-            delay: draw::generation(&self.config, tokens),
+            delay: draw::generation(&self.config, slowdown, tokens),
             bytes: Bytes::from(bytes),
         };
         let mut chunks: Vec<Chunk> = events.into_iter().map(chunk).collect();
@@ -107,7 +113,6 @@ impl Server {
     ) -> Action {
         match refusal {
             Refusal::Throttled { denial, told } => {
-                self.ledger.throttled(denial.kind);
                 if matches!(denial.wait, Wait::Time(_)) {
                     rate_headers::append_retry_after(&mut headers, &self.config, self.now, *told);
                 }
@@ -134,8 +139,12 @@ impl Server {
     }
 
     /// The headers of every reply.
-    pub(super) fn headers(&self, authorization: Option<&str>) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(if self.limits.any_told() { 12 } else { 6 });
+    pub(super) fn headers(&mut self, authorization: Option<&str>) -> HeaderMap {
+        let levels = self
+            .snapshots
+            .told(self.now, &mut self.limits, &self.config, &mut self.rng);
+        let mut headers =
+            HeaderMap::with_capacity(if levels == Levels::default() { 6 } else { 12 });
         headers.insert(CONTENT_TYPE, JSON);
         let mut id = Vec::with_capacity(20);
         id.extend_from_slice(b"req_");
@@ -147,7 +156,7 @@ impl Server {
         if let Some(Ok(value)) = echoed.map(HeaderValue::from_str) {
             headers.insert(X_ECHO_AUTHORIZATION, value);
         }
-        rate_headers::append_levels(&mut headers, &self.limits);
+        rate_headers::append_levels(&mut headers, &levels);
         headers
     }
 
