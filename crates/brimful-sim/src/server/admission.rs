@@ -50,8 +50,8 @@ impl Server {
         let need = self.config.charge.needs(reserved, has_output);
         let in_flight = self.ledger.in_flight();
         let judged = self.limits.admit(self.now, need, reserved, in_flight);
-        self.ledger
-            .judged(self.now, reserved.tokens, judged.is_ok());
+        let outcome = judged.map_err(|denial| denial.wait);
+        self.ledger.judged(self.now, reserved.tokens, outcome);
         if let Err(denial) = judged {
             let told = match denial.wait {
                 Wait::Time(wait) => {
@@ -79,7 +79,11 @@ impl Server {
             failed: false,
             first,
             reserved,
-            actual: Charges::default(),
+            // Until something is generated: the request itself, and none of its tokens.
+            actual: Charges {
+                requests: 1,
+                ..Charges::default()
+            },
             input_tokens,
             output_tokens,
             growing: None,
