@@ -50,7 +50,7 @@ pub struct EngineConfig {
     pub charge_rule: ChargeRule,
     /// Whether it corrects the charge by usage.
     pub settlement: Settlement,
-    /// Seed of every random choice.
+    /// Seed of every random choice. Default 0.
     pub seed: u64,
 }
 

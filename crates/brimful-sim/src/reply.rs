@@ -2,19 +2,23 @@
 
 use std::time::Duration;
 
+use brimful_core::Timestamp;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+
+use crate::limits::Charges;
 
 /// A whole request as it arrived.
 #[derive(Clone, Copy, Debug)]
 pub struct IncomingRequest<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The path, with or without a query string, which is ignored.
+    /// The path, with or without a query string: only `alt` and `key` of Gemini's are read.
     pub path: &'a str,
     /// The body; empty when there was none.
     pub body: &'a [u8],
-    /// The value of the Authorization header.
+    /// The value of the header that bears the key: Authorization, or Anthropic's `x-api-key` and
+    /// Gemini's `x-goog-api-key`.
     pub authorization: Option<&'a str>,
 }
 
@@ -106,16 +110,24 @@ pub struct Ticket {
 pub(crate) struct Held {
     /// The ledger's age: one that was cleared since does not count this end.
     pub(crate) epoch: u64,
+    /// When it was admitted.
+    pub(crate) at: Timestamp,
     /// Identifies path and body.
     pub(crate) prompt: u64,
     /// Whether what is sent is an answer and not a fault.
     pub(crate) answers: bool,
+    /// Whether it failed: what is sent was not even generated.
+    pub(crate) failed: bool,
     /// Whether it was the ledger's first admission.
     pub(crate) first: bool,
-    pub(crate) tokens_reserved: u64,
-    pub(crate) tokens_actual: u64,
+    /// What it took at admission.
+    pub(crate) reserved: Charges,
+    /// What it would have taken had its usage been known.
+    pub(crate) actual: Charges,
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
+    /// The answer that is charged as it grows.
+    pub(crate) growing: Option<u64>,
 }
 
 /// How a request ended.

@@ -30,6 +30,8 @@ pub(super) struct Pace {
     at: Timestamp,
     /// Highest level that waiting can earn.
     cap: i128,
+    /// The largest request of which two fit into `cap`, one of them by its last unit.
+    small: u64,
     /// Lowest level that settling can leave.
     floor: i128,
     /// Whether what waiting has earned is a declared burst: a pause does not end it.
@@ -41,12 +43,16 @@ impl Pace {
     /// units may start at once, where it is declared.
     pub(super) fn new(amount: u64, num: u64, den: u64, burst: Option<u64>) -> Self {
         let declared = product(burst.unwrap_or(0).min(amount), den);
+        let cap = declared.max(product(num, nanos(CATCH_UP)));
+        // 2 × size − 1 ≤ cap, solved for units.
+        let small = (cap + 1) / 2 / i128::from(den);
         Self {
             num,
             den,
             level: (declared - i128::from(den)).max(0),
             at: Timestamp::NEVER,
-            cap: declared.max(product(num, nanos(CATCH_UP))),
+            cap,
+            small: u64::try_from(small).unwrap_or(u64::MAX),
             floor: -(product(amount, den) + product(num, nanos(DEBT))),
             keeps: burst.is_some(),
         }
@@ -69,8 +75,14 @@ impl Pace {
     #[inline]
     pub(super) fn take(&mut self, now: Timestamp, units: u64) {
         let size = product(units, self.den);
-        let useful = (self.cap - size).max((size - 1).min(self.cap));
-        self.level = self.earned(now).min(useful) - size;
+        // Of several small ones each finds what is left, of a large one the last unit is enough.
+        let useful = if units <= self.small {
+            self.cap - size
+        } else {
+            (size - 1).min(self.cap)
+        };
+        let earned = self.earned(now);
+        self.level = if earned > useful { useful } else { earned } - size;
         self.touch(now);
     }
 

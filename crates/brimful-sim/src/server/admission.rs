@@ -5,12 +5,13 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::Server;
-use super::route::{Endpoint, Refused};
+use super::route::Refused;
 use crate::answer::Answer;
 use crate::config::OUTPUT_TOKENS_MAX;
 use crate::draw;
+use crate::endpoint::{Endpoint, Route};
 use crate::hash::hash64;
-use crate::limits::Wait;
+use crate::limits::{Charges, Wait};
 use crate::prompt::{Body, Text};
 use crate::rate_headers;
 use crate::refusal::Refusal;
@@ -18,6 +19,7 @@ use crate::reply::{Held, IncomingRequest};
 
 /// An admitted request on its way to a reply.
 pub(super) struct Admitted<'a> {
+    pub(super) route: Route<'a>,
     pub(super) endpoint: Endpoint,
     pub(super) body: &'a Body<'a>,
     pub(super) prompt: &'a Text,
@@ -32,50 +34,49 @@ impl Server {
         endpoint: Endpoint,
         body: &'a Body<'a>,
         prompt: &'a Text,
-        path: &str,
+        route: &Route<'a>,
         request: &IncomingRequest<'a>,
     ) -> Result<Admitted<'a>, Refused> {
-        let instructions = body.instructions.as_ref().map_or(0, Text::tokens);
-        let input_tokens = prompt.tokens() + instructions;
+        let model = route.model.unwrap_or_else(|| body.model());
+        let input_tokens = prompt.tokens() + body.instruction_tokens();
         let output_max = match endpoint {
             Endpoint::Embeddings => 0,
             _ => body
                 .max_output()
                 .unwrap_or(self.config.default_output_tokens),
         };
-        let tokens_reserved = self.config.charge.tokens(input_tokens, output_max);
-        let in_flight = self.ledger.in_flight();
-        if let Err(denial) = self.limits.admit(self.now, tokens_reserved, in_flight) {
-            let told = match denial.wait {
-                Wait::Time(wait) => {
-                    rate_headers::told_wait(self.config.retry_after, wait, &mut self.rng)
-                }
-                Wait::Slot | Wait::Forever => Duration::ZERO,
-            };
-            let refusal = Refusal::Throttled { denial, told };
-            return Err(Refused {
+        let output_max = (endpoint != Endpoint::Embeddings).then_some(output_max);
+        let reserved = self
+            .charge(input_tokens, output_max)
+            .map_err(|refusal| Refused {
                 refusal,
-                model: body.model().to_owned(),
-            });
-        }
-        let first = self.ledger.admitted(self.now, tokens_reserved);
-        let key = hash64(hash64(self.seed, path.as_bytes()), request.body);
+                model: model.to_owned(),
+            })?;
+        let first = self.ledger.admitted(self.now, reserved.tokens);
+        let key = hash64(hash64(self.seed, route.path.as_bytes()), request.body);
         let (output_tokens, cut) = match endpoint {
             Endpoint::Embeddings => (0, false),
             _ => self.output_tokens(key, body.max_output()),
         };
         let held = Held {
             epoch: self.ledger.epoch,
+            at: self.now,
             prompt: key,
             answers: false,
+            failed: false,
             first,
-            tokens_reserved,
-            tokens_actual: 0,
+            reserved,
+            // Until something is generated: the request itself, and none of its tokens.
+            actual: Charges {
+                requests: 1,
+                ..Charges::default()
+            },
             input_tokens,
             output_tokens,
+            growing: None,
         };
         let decoration = self.decoration(request.authorization);
-        let (model, tag) = (body.model(), prompt.tag);
+        let tag = prompt.tag;
         let answer = Answer {
             key,
             model,
@@ -86,11 +87,33 @@ impl Server {
             decoration,
         };
         Ok(Admitted {
+            route: *route,
             endpoint,
             body,
             prompt,
             answer,
             held,
+        })
+    }
+
+    /// Takes what a request of so many tokens takes, of all limits or of none. `output_max` is
+    /// `None` where there is no output by nature.
+    fn charge(&mut self, input: u64, output_max: Option<u64>) -> Result<Charges, Refusal> {
+        let charge = self.config.charge;
+        let reserved = charge.charges(input, output_max);
+        let need = charge.needs(reserved, output_max.is_some());
+        let in_flight = self.ledger.in_flight();
+        let judged = self.limits.admit(self.now, need, reserved, in_flight);
+        let outcome = judged.map_err(|denial| denial.wait);
+        self.ledger.judged(self.now, reserved.tokens, outcome);
+        judged.map(|()| reserved).map_err(|denial| {
+            let told = match denial.wait {
+                Wait::Time(wait) => {
+                    rate_headers::told_wait(self.config.retry_after, wait, &mut self.rng)
+                }
+                Wait::Slot | Wait::Forever => Duration::ZERO,
+            };
+            Refusal::Throttled { denial, told }
         })
     }
 
