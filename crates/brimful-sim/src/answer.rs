@@ -1,4 +1,4 @@
-//! Answers in the OpenAI dialect, a function of the seed and the prompt alone.
+//! Answers, a function of the seed and the prompt alone: the text, and OpenAI's form of it.
 
 use std::io::Write as _;
 
@@ -184,6 +184,26 @@ impl Answer<'_> {
         last: Vec<u8>,
         with_usage: bool,
     ) -> Events {
+        let mut end = last;
+        if with_usage {
+            end.extend_from_slice(b"data: ");
+            end.extend_from_slice(head);
+            end.extend_from_slice(br#","choices":[],"#);
+            self.write_usage(&mut end);
+            end.extend_from_slice(b"}\n\n");
+        }
+        end.extend_from_slice(b"data: [DONE]\n\n");
+        self.pieces(first, |text, _| piece(text), &end)
+    }
+
+    /// The text in pieces, each as `piece` makes it of its text and the tokens up to its end, with
+    /// `first` before the first and `last` after the last of them.
+    pub(crate) fn pieces(
+        &self,
+        first: Vec<u8>,
+        piece: impl Fn(&[u8], u64) -> Vec<u8>,
+        last: &[u8],
+    ) -> Events {
         let tokens_per_piece = self.output_tokens.div_ceil(PIECES_MAX).max(1);
         let mut words = self.words();
         let mut text = Vec::new();
@@ -196,19 +216,11 @@ impl Answer<'_> {
             for token in done..done + tokens {
                 self.write_token(token, &mut words, &mut text);
             }
-            pending.extend_from_slice(&piece(&text));
-            events.push((tokens, std::mem::take(&mut pending)));
             done += tokens;
+            pending.extend_from_slice(&piece(&text, done));
+            events.push((tokens, std::mem::take(&mut pending)));
         }
-        pending.extend_from_slice(&last);
-        if with_usage {
-            pending.extend_from_slice(b"data: ");
-            pending.extend_from_slice(head);
-            pending.extend_from_slice(br#","choices":[],"#);
-            self.write_usage(&mut pending);
-            pending.extend_from_slice(b"}\n\n");
-        }
-        pending.extend_from_slice(b"data: [DONE]\n\n");
+        pending.extend_from_slice(last);
         match events.last_mut() {
             Some((_, bytes)) => bytes.extend_from_slice(&pending),
             None => events.push((0, pending)),
@@ -232,7 +244,7 @@ impl Answer<'_> {
         out
     }
 
-    fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         640 + self.model.len() + 8 * self.output_tokens as usize
     }
 
@@ -252,7 +264,7 @@ impl Answer<'_> {
         );
     }
 
-    fn write_text(&self, out: &mut Vec<u8>) {
+    pub(crate) fn write_text(&self, out: &mut Vec<u8>) {
         let mut words = self.words();
         for token in 0..self.output_tokens {
             self.write_token(token, &mut words, out);

@@ -34,8 +34,11 @@
 //! ```
 
 mod answer;
+mod anthropic;
 mod config;
 mod draw;
+mod endpoint;
+mod gemini;
 mod hash;
 mod json;
 mod ledger;

@@ -16,7 +16,15 @@ pub(crate) struct Body<'a> {
     pub(crate) messages: Option<Text>,
     pub(crate) prompt: Option<Text>,
     pub(crate) input: Option<Text>,
-    pub(crate) instructions: Option<Text>,
+    /// Gemini's messages.
+    pub(crate) contents: Option<Text>,
+    /// The instructions, as each dialect calls them.
+    instructions: Option<Text>,
+    system: Option<Text>,
+    #[serde(rename = "systemInstruction", alias = "system_instruction")]
+    system_instruction: Option<Text>,
+    #[serde(rename = "generationConfig", alias = "generation_config")]
+    generation: Option<Generation>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
     max_output_tokens: Option<u64>,
@@ -28,6 +36,13 @@ pub(crate) struct Body<'a> {
 struct StreamOptions {
     #[serde(default)]
     include_usage: bool,
+}
+
+/// Gemini's settings.
+#[derive(Debug, serde::Deserialize)]
+struct Generation {
+    #[serde(default, rename = "maxOutputTokens", alias = "max_output_tokens")]
+    max_output_tokens: Option<u64>,
 }
 
 /// In an `Option`, serde borrows only through a type of its own.
@@ -45,11 +60,19 @@ impl<'a> Body<'a> {
         self.model.as_ref().map_or("mock", |Name(name)| name)
     }
 
-    /// The most output tokens that the request allows, under any of its three names.
+    /// The most output tokens that the request allows, under any of its names.
     pub(crate) fn max_output(&self) -> Option<u64> {
+        let generation = self.generation.as_ref();
         self.max_completion_tokens
             .or(self.max_tokens)
             .or(self.max_output_tokens)
+            .or_else(|| generation?.max_output_tokens)
+    }
+
+    /// Input tokens of the instructions.
+    pub(crate) fn instruction_tokens(&self) -> u64 {
+        let forms = [&self.instructions, &self.system, &self.system_instruction];
+        forms.into_iter().flatten().map(Text::tokens).sum()
     }
 
     pub(crate) fn streams(&self) -> bool {
@@ -181,6 +204,7 @@ impl<'de> Visitor<'de> for TextVisitor {
         #[serde(field_identifier, rename_all = "snake_case")]
         enum Key {
             Content,
+            Parts,
             Text,
             #[serde(other)]
             Other,
@@ -191,7 +215,7 @@ impl<'de> Visitor<'de> for TextVisitor {
         };
         while let Some(key) = map.next_key()? {
             match key {
-                Key::Content | Key::Text => {
+                Key::Content | Key::Parts | Key::Text => {
                     let part: Text = map.next_value()?;
                     whole.chars += part.chars;
                     whole.tag = part.tag;
@@ -251,6 +275,21 @@ mod tests {
         assert_eq!((body.model(), body.max_output()), ("a\"b", Some(7)));
         let body = Body::parse(br#"{"max_tokens":5,"max_completion_tokens":6}"#).unwrap();
         assert_eq!((body.model(), body.max_output()), ("mock", Some(6)));
+    }
+
+    #[test]
+    fn contents_and_their_parts_are_messages_too() {
+        let body = Body::parse(
+            br#"{"contents":[{"role":"user","parts":[{"text":"abcd"},{"text":"123456789"}]}],
+                "systemInstruction":{"parts":[{"text":"be brief"}]},
+                "generationConfig":{"maxOutputTokens":9,"temperature":0}}"#,
+        )
+        .unwrap();
+        let contents = body.contents.as_ref().unwrap();
+        assert_eq!((contents.chars, contents.tag), (13, 0xCBF4_3926));
+        assert_eq!((body.max_output(), body.instruction_tokens()), (Some(9), 2));
+        let body = Body::parse(br#"{"system":[{"type":"text","text":"be brief"}]}"#).unwrap();
+        assert_eq!(body.instruction_tokens(), 2);
     }
 
     #[test]

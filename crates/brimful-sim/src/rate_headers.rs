@@ -10,7 +10,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use crate::config::{RetryAfterStyle, ServerConfig};
 use crate::levels::Levels;
 
-const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+pub(crate) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// The three headers of one limit, by what they count.
 const REQUESTS: [HeaderName; 3] = [
@@ -142,13 +142,26 @@ impl fmt::Display for GoDuration {
     }
 }
 
+/// `1970-01-01T00:00:00Z`, for years up to 9999.
+pub(crate) fn rfc3339(unix_secs: u64) -> String {
+    let unix_secs = unix_secs.min(LAST);
+    let (days, secs) = (unix_secs / 86_400, unix_secs % 86_400);
+    let (year, month, day) = civil(days);
+    let (hours, minutes) = (secs / 3_600, secs / 60 % 60);
+    let month = month + 1;
+    let secs = secs % 60;
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{secs:02}Z")
+}
+
+/// The last second of the year 9999.
+const LAST: u64 = 253_402_300_799;
+
 /// `Thu, 01 Jan 1970 00:00:00 GMT` (RFC 9110 §5.6.7), for years up to 9999.
 fn http_date(unix_secs: u64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = [
         "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
     ];
-    const LAST: u64 = 253_402_300_799;
     let unix_secs = unix_secs.min(LAST);
     let (days, secs) = (unix_secs / 86_400, unix_secs % 86_400);
     let (year, month, day) = civil(days);
@@ -212,6 +225,13 @@ mod tests {
         assert_eq!(http_date(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
         assert_eq!(http_date(1_767_225_600), "Thu, 01 Jan 2026 00:00:00 GMT");
         assert_eq!(http_date(u64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
+    }
+
+    #[test]
+    fn instants_read_as_rfc_3339_demands() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59Z");
     }
 
     fn retry_after(style: RetryAfterStyle) -> (Option<String>, Option<String>) {

@@ -81,7 +81,7 @@ impl Refusal {
         }
     }
 
-    fn message(&self, path: &str, model: &str) -> String {
+    pub(crate) fn message(&self, path: &str, model: &str) -> String {
         match self {
             Self::Unauthorized { key_given: true } => "Incorrect API key provided.".to_owned(),
             Self::Unauthorized { key_given: false } => {
@@ -124,6 +124,25 @@ fn named(denial: &Denial) -> String {
         60_000_000_000 => format!("{what} per min ({short}PM)"),
         86_400_000_000_000 => format!("{what} per day ({short}PD)"),
         _ => format!("{what} per {}", GoDuration(denial.window)),
+    }
+}
+
+impl Denial {
+    /// What the limit counts, and in what time: `input tokens per minute`.
+    pub(crate) fn in_words(&self) -> String {
+        let what = match self.measure {
+            None => return "concurrent requests".to_owned(),
+            Some(Measure::Requests) => "requests",
+            Some(Measure::Tokens) => "tokens",
+            Some(Measure::InputTokens) => "input tokens",
+            Some(Measure::OutputTokens) => "output tokens",
+        };
+        match self.window.as_nanos() {
+            1_000_000_000 => format!("{what} per second"),
+            60_000_000_000 => format!("{what} per minute"),
+            86_400_000_000_000 => format!("{what} per day"),
+            _ => format!("{what} per {}", GoDuration(self.window)),
+        }
     }
 }
 

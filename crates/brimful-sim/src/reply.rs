@@ -13,11 +13,12 @@ use crate::limits::Charges;
 pub struct IncomingRequest<'a> {
     /// The method.
     pub method: &'a Method,
-    /// The path, with or without a query string, which is ignored.
+    /// The path, with or without a query string: only `alt` and `key` of Gemini's are read.
     pub path: &'a str,
     /// The body; empty when there was none.
     pub body: &'a [u8],
-    /// The value of the Authorization header.
+    /// The value of the header that bears the key: Authorization, or Anthropic's `x-api-key` and
+    /// Gemini's `x-goog-api-key`.
     pub authorization: Option<&'a str>,
 }
 

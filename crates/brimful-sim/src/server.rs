@@ -2,6 +2,7 @@
 
 mod admission;
 mod compose;
+mod dialect;
 mod fate;
 mod route;
 mod timeline;
@@ -14,6 +15,7 @@ use route::Refused;
 
 use crate::config::{ConfigError, ConfigPatch, Outage, ScriptStep, ServerConfig};
 use crate::draw;
+use crate::endpoint::Route;
 use crate::ledger::{Arrival, Ledger, Stats};
 use crate::levels::Snapshots;
 use crate::limits::{Charges, Limits};
@@ -107,19 +109,24 @@ impl Server {
     pub fn handle(&mut self, now: Timestamp, request: IncomingRequest<'_>) -> Reply {
         self.advance(now);
         self.count_request();
-        if let Some(outage) = self.config.outage {
-            return self.out_of_service(outage);
+        let route = Route::of(request.path);
+        match self.config.outage {
+            Some(outage) => self.out_of_service(outage, &route),
+            None => self.serve(&route, request),
         }
-        let path = request
-            .path
-            .split_once('?')
-            .map_or(request.path, |(path, _)| path);
-        match self.decide(path, &request) {
+    }
+
+    fn serve(&mut self, route: &Route<'_>, request: IncomingRequest<'_>) -> Reply {
+        let authorization = request.authorization.or(route.key);
+        let request = IncomingRequest {
+            authorization,
+            ..request
+        };
+        match self.decide(route, &request) {
             Ok(reply) => reply,
             Err(Refused { refusal, model }) => {
-                let headers = self.headers(request.authorization);
-                let authorization = request.authorization;
-                Reply::at_once(self.refuse(&refusal, headers, path, &model, authorization))
+                let headers = self.headers(route, authorization);
+                Reply::at_once(self.refuse(&refusal, headers, route, &model, authorization))
             }
         }
     }
@@ -128,8 +135,9 @@ impl Server {
     pub fn refuse_too_long(&mut self, now: Timestamp) -> Reply {
         self.advance(now);
         self.count_request();
-        let headers = self.headers(None);
-        Reply::at_once(self.refuse(&Refusal::TooLong, headers, "", "", None))
+        let route = Route::default();
+        let headers = self.headers(&route, None);
+        Reply::at_once(self.refuse(&Refusal::TooLong, headers, &route, "", None))
     }
 
     /// Takes back what a request held: to be called once the reply has been carried out or the
@@ -158,14 +166,14 @@ impl Server {
         }
     }
 
-    fn out_of_service(&mut self, outage: Outage) -> Reply {
+    fn out_of_service(&mut self, outage: Outage, route: &Route<'_>) -> Reply {
         self.ledger.met_outage();
         Reply::at_once(match outage {
             Outage::Refuse | Outage::Reset => Action::Reset,
             Outage::Hang => Action::Hang,
             Outage::Unavailable => {
-                let headers = self.headers(None);
-                self.refuse(&Refusal::Overloaded, headers, "", "", None)
+                let headers = self.headers(route, None);
+                self.refuse(&Refusal::Overloaded, headers, route, "", None)
             }
         })
     }

@@ -46,7 +46,9 @@ fn search(path: &str, tokens: TokenStream, problems: &mut Vec<Problem>) {
             TokenTree::Group(group) => search(path, group.stream(), problems),
             TokenTree::Ident(name) if name == CORE && !is_shared(&tokens[index + 1..]) => {
                 let words = SHARED_WORDS.join(", ");
-                let what = format!("the simulator may take only {words} from `{CORE}`");
+                let what = format!(
+                    "the simulator may take only {words} from `{CORE}`: write what it needs anew"
+                );
                 problems.push(Problem::new(path, name.span().start().line, what));
             }
             // Only the crate's root names the module, to declare it.

@@ -7,10 +7,13 @@ use std::fmt;
 pub struct BearerKey(String);
 
 impl BearerKey {
-    pub(crate) fn admits(&self, authorization: &str) -> bool {
-        authorization
-            .strip_prefix("Bearer ")
-            .is_some_and(|key| key.trim() == self.0)
+    /// Whether a key header has this key. Only in `x-api-key` and its like does it stand `bare`,
+    /// without the word Bearer.
+    pub(crate) fn admits(&self, header: &str, bare: bool) -> bool {
+        match header.strip_prefix("Bearer ") {
+            Some(key) => key.trim() == self.0,
+            None => bare && header.trim() == self.0,
+        }
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::Server;
-use super::route::{Endpoint, Refused};
+use super::route::Refused;
 use crate::answer::Answer;
 use crate::config::OUTPUT_TOKENS_MAX;
 use crate::draw;
+use crate::endpoint::{Endpoint, Route};
 use crate::hash::hash64;
 use crate::limits::{Charges, Wait};
 use crate::prompt::{Body, Text};
@@ -18,6 +19,7 @@ use crate::reply::{Held, IncomingRequest};
 
 /// An admitted request on its way to a reply.
 pub(super) struct Admitted<'a> {
+    pub(super) route: Route<'a>,
     pub(super) endpoint: Endpoint,
     pub(super) body: &'a Body<'a>,
     pub(super) prompt: &'a Text,
@@ -32,11 +34,11 @@ impl Server {
         endpoint: Endpoint,
         body: &'a Body<'a>,
         prompt: &'a Text,
-        path: &str,
+        route: &Route<'a>,
         request: &IncomingRequest<'a>,
     ) -> Result<Admitted<'a>, Refused> {
-        let instructions = body.instructions.as_ref().map_or(0, Text::tokens);
-        let input_tokens = prompt.tokens() + instructions;
+        let model = route.model.unwrap_or_else(|| body.model());
+        let input_tokens = prompt.tokens() + body.instruction_tokens();
         let output_max = match endpoint {
             Endpoint::Embeddings => 0,
             _ => body
@@ -48,8 +50,8 @@ impl Server {
         let need = self.config.charge.needs(reserved, has_output);
         let in_flight = self.ledger.in_flight();
         let judged = self.limits.admit(self.now, need, reserved, in_flight);
-        self.ledger
-            .judged(self.now, reserved.tokens, judged.is_ok());
+        let outcome = judged.map_err(|denial| denial.wait);
+        self.ledger.judged(self.now, reserved.tokens, outcome);
         if let Err(denial) = judged {
             let told = match denial.wait {
                 Wait::Time(wait) => {
@@ -60,11 +62,11 @@ impl Server {
             let refusal = Refusal::Throttled { denial, told };
             return Err(Refused {
                 refusal,
-                model: body.model().to_owned(),
+                model: model.to_owned(),
             });
         }
         let first = self.ledger.admitted(self.now, reserved.tokens);
-        let key = hash64(hash64(self.seed, path.as_bytes()), request.body);
+        let key = hash64(hash64(self.seed, route.path.as_bytes()), request.body);
         let (output_tokens, cut) = match endpoint {
             Endpoint::Embeddings => (0, false),
             _ => self.output_tokens(key, body.max_output()),
@@ -77,13 +79,17 @@ impl Server {
             failed: false,
             first,
             reserved,
-            actual: Charges::default(),
+            // Until something is generated: the request itself, and none of its tokens.
+            actual: Charges {
+                requests: 1,
+                ..Charges::default()
+            },
             input_tokens,
             output_tokens,
             growing: None,
         };
         let decoration = self.decoration(request.authorization);
-        let (model, tag) = (body.model(), prompt.tag);
+        let tag = prompt.tag;
         let answer = Answer {
             key,
             model,
@@ -94,6 +100,7 @@ impl Server {
             decoration,
         };
         Ok(Admitted {
+            route: *route,
             endpoint,
             body,
             prompt,

@@ -4,24 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::Server;
 use super::admission::Admitted;
-use super::route::Endpoint;
 use crate::answer::Decoration;
 use crate::draw;
-use crate::hash::hash64;
+use crate::endpoint::{Endpoint, Route};
 use crate::json;
-use crate::levels::Levels;
 use crate::limits::Wait;
-use crate::rate_headers;
 use crate::refusal::Refusal;
 use crate::reply::{Action, Chunk};
 
-const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_ECHO_AUTHORIZATION: HeaderName = HeaderName::from_static("x-echo-authorization");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
 impl Server {
@@ -39,6 +33,8 @@ impl Server {
             Endpoint::Responses => answer.response(),
             Endpoint::Completions => answer.completion(),
             Endpoint::Embeddings => answer.embeddings(&admitted.prompt.each()),
+            Endpoint::Messages => answer.message(),
+            Endpoint::Generate | Endpoint::GenerateStream { .. } => answer.generated(),
         };
         let status = StatusCode::OK;
         let mut body = self.lay_out(json);
@@ -72,10 +68,14 @@ impl Server {
         slowdown: f64,
         cut: bool,
     ) -> (Duration, Action) {
-        headers.insert(CONTENT_TYPE, EVENT_STREAM);
+        if admitted.endpoint != (Endpoint::GenerateStream { sse: false }) {
+            headers.insert(CONTENT_TYPE, EVENT_STREAM);
+        }
         let with_usage = admitted.body.wants_usage_chunk();
         let mut events = match admitted.endpoint {
             Endpoint::Completions => admitted.answer.completion_events(with_usage),
+            Endpoint::Messages => admitted.answer.message_events(),
+            Endpoint::GenerateStream { sse } => admitted.answer.generated_events(sse),
             _ => admitted.answer.chat_events(with_usage),
         };
         if cut {
@@ -107,22 +107,22 @@ impl Server {
         &mut self,
         refusal: &Refusal,
         mut headers: HeaderMap,
-        path: &str,
+        route: &Route<'_>,
         model: &str,
         authorization: Option<&str>,
     ) -> Action {
         match refusal {
             Refusal::Throttled { denial, told } => {
                 if matches!(denial.wait, Wait::Time(_)) {
-                    rate_headers::append_retry_after(&mut headers, &self.config, self.now, *told);
+                    self.append_retry_after(&mut headers, route.dialect, *told);
                 }
             }
             Refusal::Exhausted => self.ledger.exhausted(),
             _ => {}
         }
-        let status = refusal.status();
+        let status = Self::status_of(route.dialect, refusal);
         self.ledger.replied(status);
-        let json = refusal.body(path, model, &self.decoration(authorization));
+        let json = self.error_body(refusal, route, model, authorization);
         Action::Respond {
             status,
             headers,
@@ -136,28 +136,6 @@ impl Server {
         } else {
             json
         })
-    }
-
-    /// The headers of every reply.
-    pub(super) fn headers(&mut self, authorization: Option<&str>) -> HeaderMap {
-        let levels = self
-            .snapshots
-            .told(self.now, &mut self.limits, &self.config, &mut self.rng);
-        let mut headers =
-            HeaderMap::with_capacity(if levels == Levels::default() { 6 } else { 12 });
-        headers.insert(CONTENT_TYPE, JSON);
-        let mut id = Vec::with_capacity(20);
-        id.extend_from_slice(b"req_");
-        json::push_hex(&mut id, hash64(self.seed, &self.sequence.to_le_bytes()), 16);
-        if let Ok(id) = HeaderValue::from_maybe_shared(Bytes::from(id)) {
-            headers.insert(X_REQUEST_ID, id);
-        }
-        let echoed = authorization.filter(|_| self.config.echo_headers);
-        if let Some(Ok(value)) = echoed.map(HeaderValue::from_str) {
-            headers.insert(X_ECHO_AUTHORIZATION, value);
-        }
-        rate_headers::append_levels(&mut headers, &levels);
-        headers
     }
 
     pub(super) fn decoration<'a>(&self, authorization: Option<&'a str>) -> Decoration<'a> {

@@ -46,7 +46,7 @@ impl Server {
             }
             Some(Fault::Garbage) => {
                 let body = Bytes::from(answer::garbage(&admitted.answer.decoration));
-                let headers = self.headers(authorization);
+                let headers = self.headers(&admitted.route, authorization);
                 self.ledger.replied(StatusCode::OK);
                 (
                     Duration::ZERO,
@@ -59,9 +59,9 @@ impl Server {
             }
             None | Some(Fault::Truncate) => {
                 let cut = fault.is_some();
-                let headers = self.headers(authorization);
+                let headers = self.headers(&admitted.route, authorization);
                 self.ledger.replied(StatusCode::OK);
-                if admitted.body.streams() && admitted.endpoint.can_stream() {
+                if admitted.endpoint.streams(admitted.body) {
                     self.stream(headers, &admitted, slowdown, cut)
                 } else {
                     self.whole(headers, &admitted, slowdown, cut)
@@ -96,11 +96,11 @@ impl Server {
         admitted: &Admitted<'_>,
         authorization: Option<&str>,
     ) -> (Duration, Action) {
-        let headers = self.headers(authorization);
+        let headers = self.headers(&admitted.route, authorization);
         let model = admitted.answer.model;
         (
             Duration::ZERO,
-            self.refuse(refusal, headers, "", model, authorization),
+            self.refuse(refusal, headers, &admitted.route, model, authorization),
         )
     }
 }

@@ -4,18 +4,10 @@ use http::{Method, StatusCode};
 
 use super::Server;
 use crate::answer;
-use crate::prompt::{Body, INPUTS_MAX, Text};
+use crate::endpoint::{Dialect, Route};
+use crate::prompt::Body;
 use crate::refusal::Refusal;
 use crate::reply::{Action, IncomingRequest, Reply};
-
-/// Where a request goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    Chat,
-    Responses,
-    Completions,
-    Embeddings,
-}
 
 /// A refusal and the model that it speaks of.
 pub(super) struct Refused {
@@ -35,20 +27,14 @@ impl From<Refusal> for Refused {
 impl Server {
     pub(super) fn decide(
         &mut self,
-        path: &str,
+        route: &Route<'_>,
         request: &IncomingRequest<'_>,
     ) -> Result<Reply, Refused> {
-        self.authorize(request.authorization)?;
-        if path == "/v1/models" {
-            return self.models(request);
+        self.authorize(route.dialect, request.authorization)?;
+        if route.path == "/v1/models" {
+            return self.models(route, request);
         }
-        let endpoint = match path {
-            "/v1/chat/completions" => Endpoint::Chat,
-            "/v1/responses" => Endpoint::Responses,
-            "/v1/completions" => Endpoint::Completions,
-            "/v1/embeddings" => Endpoint::Embeddings,
-            _ => return Err(Refusal::UnknownPath.into()),
-        };
+        let endpoint = route.endpoint.ok_or(Refusal::UnknownPath)?;
         if request.method != Method::POST {
             return Err(Refusal::WrongMethod.into());
         }
@@ -65,15 +51,15 @@ impl Server {
         {
             return Err(Refusal::Exhausted.into());
         }
-        let admitted = self.admit(endpoint, &body, prompt, path, request)?;
+        let admitted = self.admit(endpoint, &body, prompt, route, request)?;
         Ok(self.reply(admitted, request.authorization))
     }
 
-    fn authorize(&self, authorization: Option<&str>) -> Result<(), Refusal> {
+    fn authorize(&self, dialect: Dialect, authorization: Option<&str>) -> Result<(), Refusal> {
         let Some(key) = &self.config.auth else {
             return Ok(());
         };
-        if authorization.is_some_and(|given| key.admits(given)) {
+        if authorization.is_some_and(|given| key.admits(given, dialect != Dialect::OpenAi)) {
             return Ok(());
         }
         Err(Refusal::Unauthorized {
@@ -81,11 +67,15 @@ impl Server {
         })
     }
 
-    fn models(&mut self, request: &IncomingRequest<'_>) -> Result<Reply, Refused> {
+    fn models(
+        &mut self,
+        route: &Route<'_>,
+        request: &IncomingRequest<'_>,
+    ) -> Result<Reply, Refused> {
         if request.method != Method::GET {
             return Err(Refusal::WrongMethod.into());
         }
-        let headers = self.headers(request.authorization);
+        let headers = self.headers(route, request.authorization);
         self.ledger.replied(StatusCode::OK);
         let body = self.lay_out(answer::models());
         Ok(Reply::at_once(Action::Respond {
@@ -93,33 +83,5 @@ impl Server {
             headers,
             body,
         }))
-    }
-}
-
-impl Endpoint {
-    pub(super) const fn can_stream(self) -> bool {
-        matches!(self, Self::Chat | Self::Completions)
-    }
-
-    /// The prompt of a body for this endpoint, or what is wrong with it.
-    fn prompt<'a>(self, body: &'a Body<'_>) -> Result<&'a Text, Refusal> {
-        let (name, prompt) = match self {
-            Self::Chat => ("messages", &body.messages),
-            Self::Completions => ("prompt", &body.prompt),
-            Self::Responses | Self::Embeddings => ("input", &body.input),
-        };
-        let Some(prompt) = prompt else {
-            let reason = format!("Missing required parameter: '{name}'.");
-            return Err(Refusal::BadRequest(reason));
-        };
-        if self == Self::Responses && body.streams() {
-            let reason = "This server does not stream responses: leave out 'stream'.";
-            return Err(Refusal::BadRequest(reason.to_owned()));
-        }
-        if self == Self::Embeddings && prompt.tags.len() > INPUTS_MAX {
-            let reason = format!("'input' has too many elements: at most {INPUTS_MAX}.");
-            return Err(Refusal::BadRequest(reason));
-        }
-        Ok(prompt)
     }
 }

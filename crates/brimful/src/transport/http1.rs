@@ -215,7 +215,8 @@ impl HttpTransport {
         if let Some(pooled) = self.pop_idle().filter(|idle| idle.sender.is_ready()) {
             return Ok((pooled, true));
         }
-        let mut connection = self.dialer.dial().await?;
+        // Boxed, because it is large and rare: it would be part of every attempt's future.
+        let mut connection = Box::pin(self.dialer.dial()).await?;
         connection
             .sender
             .ready()
