@@ -95,7 +95,7 @@ fn table(scenarios: &[Scenario], seeds: &[u64]) -> Result<Vec<Summary>> {
             let report = scenario.run.run(seed);
             let report = report.with_context(|| scenario.name.clone())?;
             let took = started.elapsed();
-            if task % seeds.len() == 0 {
+            if task.is_multiple_of(seeds.len()) {
                 let again = scenario.run.run(seed)?;
                 ensure!(
                     again == report,
