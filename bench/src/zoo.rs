@@ -94,10 +94,19 @@ fn table(scenarios: &[Scenario], seeds: &[u64]) -> Result<Vec<Summary>> {
             let started = Instant::now();
             let report = scenario.run.run(seed);
             let report = report.with_context(|| scenario.name.clone())?;
+            let took = started.elapsed();
+            if task.is_multiple_of(seeds.len()) {
+                let again = scenario.run.run(seed)?;
+                ensure!(
+                    again == report,
+                    "`{}`: seed {seed} does not repeat",
+                    scenario.name
+                );
+            }
             let mut done = done[index]
                 .lock()
                 .map_err(|_| anyhow!("a thread panicked"))?;
-            done.wall += started.elapsed();
+            done.wall += took;
             done.summary.add(report);
             if done.summary.reports().len() == seeds.len() {
                 row(scenario, &done);

@@ -22,6 +22,9 @@ const KEPT_MAX: usize = 20;
 /// What a wait may exceed its bound by: wake-ups that are late, the resolution of counting.
 const WAIT_SLACK: Duration = Duration::from_secs(1);
 
+/// Lateness that pacing makes up for even when it comes again and again; it can 50 ms at once.
+const MADE_UP_FOR: Duration = Duration::from_millis(10);
+
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
@@ -192,6 +195,13 @@ impl Checks {
     /// The client got no time for so long by its own clock.
     pub(super) fn suspended(&mut self, length: Duration) {
         self.paused += length;
+    }
+
+    /// A wake-up came so late. What little is missed is made up for, more is given up.
+    pub(super) fn woke_late(&mut self, late: Duration) {
+        if late > MADE_UP_FOR {
+            self.paused += late;
+        }
     }
 
     pub(super) const fn stopped(&mut self) {

@@ -133,7 +133,9 @@ impl<'a> Driver<'a> {
                 Next::Event => self.event(),
                 Next::Timeout => self.timeout(),
                 Next::Wake => {
-                    self.wake = None;
+                    if let Some((_, late)) = self.wake.take() {
+                        self.checks.woke_late(late);
+                    }
                     self.input(Input::Tick);
                 }
             }
@@ -354,7 +356,14 @@ impl<'a> Driver<'a> {
     }
 
     fn arrive(&mut self, slot: u32, serial: u64) {
-        if self.sent(slot, serial).is_none() {
+        let accepted = self.server.accepts_connections(self.now);
+        let Some(sent) = self.sent(slot, serial) else {
+            return;
+        };
+        if !accepted {
+            sent.way = Way::Unsent;
+            let at = self.now + self.run.network.back.draw(&mut self.rng);
+            self.events.add(at, Event::Deliver { slot, serial });
             return;
         }
         let Some(flight) = self.flights[slot as usize].as_mut() else {

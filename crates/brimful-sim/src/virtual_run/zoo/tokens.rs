@@ -77,10 +77,19 @@ const RULES: [Rule; 6] = [
 pub(super) fn charging_rules(all: &mut Vec<Scenario>) {
     for rule in RULES {
         let limit = tokens_per_minute(TPM);
-        for (client, limit) in [
-            ("paced", limit.clone()),
-            ("token-bucket", limit.clone().shape(Shape::TokenBucket)),
-            ("token-bucket, burst", limit.burst(TPM / 6)),
+        // Without a burst, what a large request gives back cannot all be made up for: giving back
+        // makes no burst either. With the default shape, a large request at the end of a minute
+        // waits for the count besides.
+        let settles = rule.declared.1 == Settlement::Usage;
+        let (even, paced) = if settles { (0.98, 0.97) } else { (0.99, 0.98) };
+        for (client, limit, utilisation) in [
+            ("paced", limit.clone(), paced),
+            (
+                "token-bucket",
+                limit.clone().shape(Shape::TokenBucket),
+                even,
+            ),
+            ("token-bucket, burst", limit.burst(TPM / 6), 0.99),
         ] {
             let server = ServerConfig {
                 tpm: Some(TPM),
@@ -98,7 +107,7 @@ pub(super) fn charging_rules(all: &mut Vec<Scenario>) {
             all.push(Scenario {
                 name: format!("600k tpm charged {name}, bucket of 10 s; {client}"),
                 run,
-                goal: Goal::rate(0.0, 0.99),
+                goal: Goal::rate(0.0, utilisation),
             });
         }
     }
