@@ -59,8 +59,8 @@ impl Report {
         &self.figures
     }
 
-    /// A table for each section: a row for each scenario and a column for each measure, or the other
-    /// way round where measures are many.
+    /// A table for each section: a row for each scenario and a column for each measure, or the
+    /// other way round where measures are many.
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
         for section in distinct(self.figures.iter().map(|figure| figure.section.as_str())) {
