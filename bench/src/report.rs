@@ -47,6 +47,14 @@ impl Report {
         self.figures.push(figure);
     }
 
+    /// Adds a figure to the present section whose value has been printed already.
+    pub(crate) fn keep(&mut self, figure: Figure) {
+        self.figures.push(Figure {
+            section: self.section.clone(),
+            ..figure
+        });
+    }
+
     /// Adds a sentence that belongs to the present section.
     pub(crate) fn note(&mut self, text: &str) {
         if !self.quiet {

@@ -65,8 +65,8 @@ impl Pace {
     }
 
     /// Takes `units` at `now`. Of the level that waiting has earned, no more counts than lets
-    /// max(`units`, 50 ms of the rate, the burst) start at this one moment, if the next are as large; of
-    /// mixed sizes, the last may reach beyond.
+    /// max(`units`, 50 ms of the rate, the burst) start at this one moment, if the next are as
+    /// large; of mixed sizes, the last may reach beyond.
     #[inline]
     pub(super) fn take(&mut self, now: Timestamp, units: u64) {
         let size = i128::from(units) * self.den;

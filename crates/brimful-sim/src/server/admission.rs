@@ -11,7 +11,7 @@ use crate::config::OUTPUT_TOKENS_MAX;
 use crate::draw;
 use crate::endpoint::{Endpoint, Route};
 use crate::hash::hash64;
-use crate::limits::Wait;
+use crate::limits::{Charges, Wait};
 use crate::prompt::{Body, Text};
 use crate::rate_headers;
 use crate::refusal::Refusal;
@@ -45,9 +45,14 @@ impl Server {
                 .max_output()
                 .unwrap_or(self.config.default_output_tokens),
         };
-        let tokens_reserved = self.config.charge.tokens(input_tokens, output_max);
+        let has_output = endpoint != Endpoint::Embeddings;
+        let reserved = (self.config.charge).charges(input_tokens, has_output.then_some(output_max));
+        let need = self.config.charge.needs(reserved, has_output);
         let in_flight = self.ledger.in_flight();
-        if let Err(denial) = self.limits.admit(self.now, tokens_reserved, in_flight) {
+        let judged = self.limits.admit(self.now, need, reserved, in_flight);
+        let outcome = judged.map_err(|denial| denial.wait);
+        self.ledger.judged(self.now, reserved.tokens, outcome);
+        if let Err(denial) = judged {
             let told = match denial.wait {
                 Wait::Time(wait) => {
                     rate_headers::told_wait(self.config.retry_after, wait, &mut self.rng)
@@ -60,7 +65,7 @@ impl Server {
                 model: model.to_owned(),
             });
         }
-        let first = self.ledger.admitted(self.now, tokens_reserved);
+        let first = self.ledger.admitted(self.now, reserved.tokens);
         let key = hash64(hash64(self.seed, route.path.as_bytes()), request.body);
         let (output_tokens, cut) = match endpoint {
             Endpoint::Embeddings => (0, false),
@@ -68,13 +73,20 @@ impl Server {
         };
         let held = Held {
             epoch: self.ledger.epoch,
+            at: self.now,
             prompt: key,
             answers: false,
+            failed: false,
             first,
-            tokens_reserved,
-            tokens_actual: 0,
+            reserved,
+            // Until something is generated: the request itself, and none of its tokens.
+            actual: Charges {
+                requests: 1,
+                ..Charges::default()
+            },
             input_tokens,
             output_tokens,
+            growing: None,
         };
         let decoration = self.decoration(request.authorization);
         let tag = prompt.tag;

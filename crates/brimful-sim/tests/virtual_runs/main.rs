@@ -1,0 +1,3 @@
+//! The real engine against the simulated provider, in virtual time.
+
+mod zoo;
