@@ -46,7 +46,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
-pub use settings::in_users_words;
+pub use settings::{in_users_words, setting_names};
 pub use tls::{Tls, TlsError};
 
 /// Connections that the kernel holds for us: clients warm up pools of thousands at once, and one
@@ -146,6 +146,9 @@ impl MockServer {
                 biased;
                 () = &mut shutdown => return,
                 accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) if !self.brain.accepts_connections() => {
+                        connection::reset(&stream);
+                    }
                     Ok((stream, _)) => {
                         let brain = Arc::clone(&self.brain);
                         connections.spawn(connection::serve(stream, brain, tls.clone()));
@@ -174,6 +177,10 @@ impl Account {
 impl Brain {
     fn now(&self) -> Timestamp {
         Timestamp::ZERO + self.origin.elapsed()
+    }
+
+    fn accepts_connections(&self) -> bool {
+        self.lock().accepts_connections(self.now())
     }
 
     fn stats(&self) -> Stats {

@@ -31,7 +31,7 @@ use plan::Plan;
 use reader::{Finished, Reader};
 
 /// Items that may wait between the reader thread and the driver.
-const READ_AHEAD_BATCHES: usize = 16;
+const READ_AHEAD_BATCHES: usize = 4;
 
 /// Where answers go.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use brimful_sim::{Action, Ending, IncomingRequest, Reply};
+use brimful_core::Timestamp;
+use brimful_sim::{Action, Ending, IncomingRequest, Reply, Server};
 use bytes::{Bytes, BytesMut};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode};
@@ -38,24 +39,40 @@ pub(super) async fn answer(
         let reply = brain.lock().refuse_too_long(brain.now());
         return carry_out(brain, reply).await;
     };
-    let reply = {
-        let target = head.uri.path_and_query();
-        let request = IncomingRequest {
-            method: &head.method,
-            path: target.map_or("", |target| target.as_str()),
-            body: &body,
-            authorization: key(&head.headers),
-        };
-        let now = brain.now();
+    let target = head.uri.path_and_query();
+    let request = IncomingRequest {
+        method: &head.method,
+        path: target.map_or("", |target| target.as_str()),
+        body: &body,
+        authorization: key(&head.headers),
+    };
+    let now = brain.now();
+    let decided = {
         let mut server = brain.lock();
-        let mut reply = server.handle(now, request);
-        if reply.delay.is_zero() && matches!(reply.action, Action::Respond { .. }) {
-            // It is handed over in this very turn: no need to come back for that.
-            server.finished(now, std::mem::take(&mut reply.ticket), Ending::Sent);
+        let on_the_way = server.arrival_delay(now);
+        if on_the_way.is_zero() {
+            Ok(decide(&mut server, now, request))
+        } else {
+            Err(on_the_way)
         }
-        reply
+    };
+    let reply = match decided {
+        Ok(reply) => reply,
+        Err(on_the_way) => {
+            tokio::time::sleep(on_the_way).await;
+            decide(&mut brain.lock(), brain.now(), request)
+        }
     };
     carry_out(brain, reply).await
+}
+
+fn decide(server: &mut Server, now: Timestamp, request: IncomingRequest<'_>) -> Reply {
+    let mut reply = server.handle(now, request);
+    if reply.delay.is_zero() && matches!(reply.action, Action::Respond { .. }) {
+        // It is handed over in this very turn: no need to come back for that.
+        server.finished(now, std::mem::take(&mut reply.ticket), Ending::Sent);
+    }
+    reply
 }
 
 /// The key that a request bears, with or without the word before it.

@@ -13,6 +13,15 @@ pub(super) fn as_json(config: &ServerConfig) -> Value {
     Value::Object(all)
 }
 
+/// The keys that `POST /config` and scripts take.
+#[must_use]
+pub fn setting_names() -> Vec<String> {
+    match as_json(&ServerConfig::default()) {
+        Value::Object(settings) => settings.into_iter().map(|(name, _)| name).collect(),
+        _ => Vec::new(),
+    }
+}
+
 fn limits(config: &ServerConfig) -> Map<String, Value> {
     let rules: Vec<Value> = config.limits.iter().map(rule).collect();
     object(json!({
