@@ -200,7 +200,7 @@ pub(super) fn write_body(body: &mut Vec<u8>, number: u64, size: Size) {
 
 #[cfg(test)]
 mod tests {
-    use brimful_providers::dialect::estimate;
+    use brimful_providers::dialect::{Json, estimate};
 
     use super::*;
 
@@ -209,7 +209,7 @@ mod tests {
         for (input, max_output) in [(1, 1), (255, 16), (256, 100), (10_001, 4_096)] {
             let mut body = Vec::new();
             write_body(&mut body, 7, Size { input, max_output });
-            let value: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let value = Json::parse(std::str::from_utf8(&body).unwrap()).unwrap();
             let estimated = estimate("/v1/chat/completions", &value);
             assert_eq!(estimated.input_tokens, u64::from(input));
             assert_eq!(estimated.max_output_tokens, Some(u64::from(max_output)));
