@@ -66,6 +66,9 @@ struct Measured {
     run: Ran,
     pooled: Loaded,
     connection: Loaded,
+    /// Share of the wall time for which the server computed during `run`; at 100 % it is the server
+    /// that is measured.
+    server_busy: Option<f64>,
 }
 
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
@@ -127,9 +130,14 @@ fn measure(bench: &Bench, scenario: &Scenario) -> Result<Measured> {
         core: client_core,
     };
     client.clear()?;
+    let before = mock.cpu_s();
     let run = client.run()?;
+    let after = mock.cpu_s();
     client.clear()?;
     Ok(Measured {
+        server_busy: before
+            .zip(after)
+            .map(|(before, after)| (after - before) / run.wall_s * 100.0),
         run,
         pooled: load(Face::Pooled)?,
         connection,
@@ -139,56 +147,48 @@ fn measure(bench: &Bench, scenario: &Scenario) -> Result<Measured> {
 fn figures(scenario: &Scenario, rounds: &[Measured]) -> Vec<Figure> {
     let requests = scenario.workload.requests as f64;
     let of = |value: &dyn Fn(&Measured) -> f64| rounds.iter().map(value).collect::<Vec<f64>>();
-    let figure =
-        |measure, unit, better, samples| Figure::new(scenario.name, measure, unit, better, samples);
+    let higher = |measure, unit, value: &dyn Fn(&Measured) -> f64| {
+        Figure::new(scenario.name, measure, unit, Better::Higher, of(value))
+    };
+    let lower = |measure, unit, value: &dyn Fn(&Measured) -> f64| {
+        Figure::new(scenario.name, measure, unit, Better::Lower, of(value))
+    };
     let rate = |round: &Measured| requests / round.run.wall_s;
-    let cpu = |round: &Measured| round.run.cpu_s * 1e6 / requests;
-    vec![
-        figure("rate", "req/s", Better::Higher, of(&rate)),
-        figure("CPU", "µs a request", Better::Lower, of(&cpu)),
-        figure(
-            "pooled client, rate",
-            "req/s",
-            Better::Higher,
-            of(&|round| round.pooled.per_s()),
-        ),
-        figure(
-            "pooled client, CPU",
-            "µs a request",
+    let cpu_us = |round: &Measured| round.run.cpu_s * 1e6 / requests;
+    let per_pooled = |round: &Measured| rate(round) / round.pooled.per_s();
+    let per_connection = |round: &Measured| rate(round) / round.connection.per_s();
+    let busy: Vec<f64> = rounds
+        .iter()
+        .filter_map(|round| round.server_busy)
+        .collect();
+    let mut figures = vec![
+        higher("rate", "req/s", &rate),
+        lower("CPU", "µs a request", &cpu_us),
+        higher("pooled client, rate", "req/s", &|round| {
+            round.pooled.per_s()
+        }),
+        lower("pooled client, CPU", "µs a request", &|round| {
+            round.pooled.cpu_us()
+        }),
+        higher("÷ pooled client", "", &per_pooled).goal(scenario.goal),
+        higher("bare connections, rate", "req/s", &|round| {
+            round.connection.per_s()
+        }),
+        lower("bare connections, CPU", "µs a request", &|round| {
+            round.connection.cpu_us()
+        }),
+        higher("÷ bare connections", "", &per_connection).goal(scenario.goal),
+        lower("peak memory", "MB", &|round| round.run.peak_mb),
+    ];
+    if !busy.is_empty() {
+        let name = scenario.name;
+        figures.push(Figure::new(
+            name,
+            "server busy",
+            "% of a core",
             Better::Lower,
-            of(&|round| round.pooled.cpu_us()),
-        ),
-        figure(
-            "÷ pooled client",
-            "",
-            Better::Higher,
-            of(&|round| rate(round) / round.pooled.per_s()),
-        )
-        .goal(scenario.goal),
-        figure(
-            "bare connections, rate",
-            "req/s",
-            Better::Higher,
-            of(&|round| round.connection.per_s()),
-        ),
-        figure(
-            "bare connections, CPU",
-            "µs a request",
-            Better::Lower,
-            of(&|round| round.connection.cpu_us()),
-        ),
-        figure(
-            "÷ bare connections",
-            "",
-            Better::Higher,
-            of(&|round| rate(round) / round.connection.per_s()),
-        )
-        .goal(scenario.goal),
-        figure(
-            "peak memory",
-            "MB",
-            Better::Lower,
-            of(&|round| round.run.peak_mb),
-        ),
-    ]
+            busy,
+        ));
+    }
+    figures
 }

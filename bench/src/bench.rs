@@ -38,9 +38,20 @@ impl Bench {
     }
 
     /// Calls `measure` once for each round; what it measures side by side is thus interleaved.
-    pub(crate) fn rounds(&self, what: &str, mut measure: impl FnMut() -> Result<()>) -> Result<()> {
-        for round in 1..=self.rounds {
-            eprintln!("{what}: round {round} of {}", self.rounds);
+    pub(crate) fn rounds(&self, what: &str, measure: impl FnMut() -> Result<()>) -> Result<()> {
+        self.rounds_up_to(self.rounds, what, measure)
+    }
+
+    /// The same for what takes long and varies little.
+    pub(crate) fn rounds_up_to(
+        &self,
+        most: u32,
+        what: &str,
+        mut measure: impl FnMut() -> Result<()>,
+    ) -> Result<()> {
+        let rounds = self.rounds.min(most);
+        for round in 1..=rounds {
+            eprintln!("{what}: round {round} of {rounds}");
             measure()?;
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! One `brimful run` with what it took.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -91,6 +92,23 @@ impl Client<'_> {
     }
 }
 
+/// Lines of a file, without taking it into memory: the peak of a program that is started later
+/// counts from what its parent had (getrusage(2)).
+pub(crate) fn lines(path: &Path) -> Result<u64> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let mut lines = 0;
+    loop {
+        let chunk = reader.fill_buf()?;
+        if chunk.is_empty() {
+            return Ok(lines);
+        }
+        lines += chunk.iter().filter(|&&byte| byte == b'\n').count() as u64;
+        let length = chunk.len();
+        reader.consume(length);
+    }
+}
+
 /// The path of a file beside `path`.
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -101,4 +119,20 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// Now, on the clock that traces show.
 pub(crate) fn since_1970_s() -> Result<f64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_by_their_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lines");
+        fs::write(&path, "one\n\ntorn").unwrap();
+        assert_eq!(lines(&path).unwrap(), 2);
+        fs::write(&path, "x\n".repeat(100_000)).unwrap();
+        assert_eq!(lines(&path).unwrap(), 100_000);
+        assert!(lines(&folder.path().join("none")).is_err());
+    }
 }

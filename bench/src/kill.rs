@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use crate::bench::Bench;
-use crate::client::Client;
+use crate::client::{Client, lines};
 use crate::figure::{Better, Figure};
 use crate::mock::Mock;
 use crate::workload::{Sizes, Workload};
@@ -40,17 +40,14 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     thread::sleep(Duration::from_secs(5));
     first.kill()?;
     first.wait()?;
-    let kept = fs::read(&client.output)?
-        .iter()
-        .filter(|&&byte| byte == b'\n')
-        .count() as u64;
+    let kept = lines(&client.output)?;
     let admitted = |stats: &Value| stats["requests_admitted"].as_u64().unwrap_or(0);
     let in_flight = admitted(&mock.stats()?).saturating_sub(kept);
     client.run()?;
     let again = admitted(&mock.stats()?).saturating_sub(REQUESTS);
     let answers = fs::read_to_string(&client.output)?;
     let ids: BTreeSet<String> = answers.lines().filter_map(id_of).collect();
-    let rows = answers.lines().count() as u64;
+    let rows = lines(&client.output)?;
     let answered = ids.len() as u64;
     client.clear()?;
     let count =

@@ -155,21 +155,20 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     if groups.iter().all(Vec::is_empty) {
         return Ok(());
     }
-    let scenarios: Vec<&Scenario> = groups.iter().flatten().copied().collect();
-    let mut measured: Vec<Vec<Measured>> = scenarios.iter().map(|_| Vec::new()).collect();
+    let mut measured: Vec<Vec<Vec<Measured>>> = groups.iter().map(|_| Vec::new()).collect();
     bench.rounds("limits", || {
-        let mut next = measured.iter_mut();
-        for group in &groups {
-            for (results, result) in next.by_ref().zip(measure_group(bench, group)?) {
-                results.push(result);
-            }
+        for (group, rounds) in groups.iter().zip(&mut measured) {
+            rounds.push(measure_group(bench, group)?);
         }
         Ok(())
     })?;
     bench.report.section("Limits and latency");
-    for (scenario, rounds) in scenarios.iter().zip(&measured) {
-        for figure in figures(scenario, rounds) {
-            bench.report.add(figure);
+    for (group, rounds) in groups.iter().zip(&measured) {
+        for (index, scenario) in group.iter().enumerate() {
+            let rounds: Vec<&Measured> = rounds.iter().filter_map(|of| of.get(index)).collect();
+            for figure in figures(scenario, &rounds) {
+                bench.report.add(figure);
+            }
         }
     }
     bench.report.note(
@@ -228,9 +227,10 @@ fn measure(binary: &Path, folder: &Path, scenario: &Scenario, index: usize) -> R
     })
 }
 
-fn figures(scenario: &Scenario, rounds: &[Measured]) -> Vec<Figure> {
+fn figures(scenario: &Scenario, rounds: &[&Measured]) -> Vec<Figure> {
     let requests = scenario.workload.requests as f64;
-    let of = |value: &dyn Fn(&Measured) -> f64| rounds.iter().map(value).collect::<Vec<f64>>();
+    let of =
+        |value: &dyn Fn(&Measured) -> f64| rounds.iter().copied().map(value).collect::<Vec<f64>>();
     let lower =
         |measure, unit, samples| Figure::new(scenario.name, measure, unit, Better::Lower, samples);
     let higher =

@@ -18,19 +18,25 @@ use clap::{Args, Parser, Subcommand};
 use self::bench::Bench;
 use self::load::Load;
 use self::saved::Saved;
+use self::zoo::Zoo;
 
 mod bare;
 mod bench;
 mod client;
+mod core;
 mod figure;
 mod kill;
+mod lateness;
 mod limits;
 mod load;
 mod mock;
+mod peers;
 mod report;
 mod saved;
+mod scale;
 mod server;
 mod workload;
+mod zoo;
 
 /// Figures of the engine and of the program.
 ///
@@ -51,10 +57,9 @@ struct Options {
     /// Only scenarios whose name contains TEXT
     #[arg(long, global = true, value_name = "TEXT", default_value = "")]
     only: String,
-    /// How often everything is measured
-    #[arg(long, global = true, value_name = "N", default_value_t = 5,
-          value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    /// How often everything is measured [default: 5]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
     /// Write the figures to FILE, with version, date, processors and commit
     #[arg(long, global = true, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -70,23 +75,52 @@ struct Options {
 enum Command {
     /// `brimful run` with its journal against the bare HTTP client library
     Bare,
+    /// One admission and one engine step of the core, against governor
+    Core,
     /// `brimful run` against servers with limits and latency, judged by the server's account
     Limits,
     /// `kill -9` in the middle and the same command again: what was lost, what was paid twice
     Kill,
+    /// How long after their due instants attempts start and arrive, at 100 to 10,000 a second
+    Lateness,
+    /// Memory and processor time at 10,000 to 1,000,000 requests, and how fast a rerun finds what
+    /// is done
+    Scale {
+        /// Also with N requests; 10,000,000 need 10 GB of disk and some minutes
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        requests: Option<u64>,
+    },
     /// Requests a second and processor time of `brimful mock` on one core
     Mock,
+    /// The engine against every model of the simulated provider, in virtual time
+    Zoo(Zoo),
+    /// `brimful run` beside the rivals from Python's registry, in a virtual environment of its own;
+    /// one round unless `--rounds` says otherwise, about twenty minutes
+    Peers,
     /// One run of the bare HTTP client against any server; prints a line of JSON
     Load(Load),
 }
 
 impl Command {
-    fn run(&self, bench: &mut Bench) -> Result<()> {
+    /// How often everything is measured when the command line does not say.
+    fn rounds(&self) -> u32 {
+        match self {
+            Self::Peers => 1,
+            _ => ROUNDS,
+        }
+    }
+
+    fn run(&self, bench: &mut Bench, root: &Path) -> Result<()> {
         match self {
             Self::Bare => bare::run(bench),
+            Self::Core => core::run(bench),
             Self::Limits => limits::run(bench),
             Self::Kill => kill::run(bench),
+            Self::Lateness => lateness::run(bench),
+            Self::Scale { requests } => scale::run(bench, *requests),
             Self::Mock => server::run(bench),
+            Self::Zoo(zoo) => zoo.run(bench),
+            Self::Peers => peers::run(bench, root),
             Self::Load(load) => {
                 println!("{}", serde_json::to_string(&load.run()?)?);
                 Ok(())
@@ -95,12 +129,18 @@ impl Command {
     }
 }
 
+/// Rounds of everything that does not take long.
+const ROUNDS: u32 = 5;
+
 /// What the standard table has.
 fn standard(bench: &mut Bench) -> Result<()> {
+    core::run(bench)?;
     bare::run(bench)?;
     server::run(bench)?;
     limits::run(bench)?;
-    kill::run(bench)
+    kill::run(bench)?;
+    lateness::run(bench)?;
+    scale::run(bench, None)
 }
 
 /// Started by xtask in the workspace's root, with everything built beside this executable.
@@ -121,9 +161,12 @@ fn run(cli: &Cli) -> Result<()> {
     let before = options.compare.as_deref().map(Saved::read).transpose()?;
     let folder = root.join("target").join("bench");
     fs::create_dir_all(&folder)?;
-    let mut bench = Bench::new(&folder, options.rounds, &options.only, options.markdown)?;
+    let rounds = options
+        .rounds
+        .unwrap_or_else(|| cli.command.as_ref().map_or(ROUNDS, Command::rounds));
+    let mut bench = Bench::new(&folder, rounds, &options.only, options.markdown)?;
     match &cli.command {
-        Some(command) => command.run(&mut bench)?,
+        Some(command) => command.run(&mut bench, root)?,
         None => standard(&mut bench)?,
     }
     let report = &bench.report;
@@ -162,7 +205,7 @@ mod tests {
             ["bench", "limits", "--rounds", "3"],
         ] {
             let cli = Cli::try_parse_from(words).unwrap();
-            assert_eq!(cli.options.rounds, 3);
+            assert_eq!(cli.options.rounds, Some(3));
             assert!(matches!(cli.command, Some(Command::Limits)));
         }
     }

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 
 mod bench;
+mod fuzz;
 mod test;
 mod tidy;
 
@@ -20,7 +21,9 @@ usage: cargo xtask COMMAND
 
   test [--only STEP]  everything that must pass before a commit lands
   bench [ARGUMENTS]   figures; `bench --help` lists them
-  tidy                the structure of the code: crate edges, sizes, dead files, links";
+  fuzz [TARGET] [SECONDS]
+                      new inputs for one fuzz target, or for each; 60 s by default
+  tidy                the structure of the code: crate edges, sizes, names, dead files, links";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         ["test"] => workspace_root().and_then(|root| test::run(&root, None)),
         ["test", "--only", step] => workspace_root().and_then(|root| test::run(&root, Some(step))),
         ["bench", rest @ ..] => workspace_root().and_then(|root| bench::run(&root, rest)),
+        ["fuzz", rest @ ..] => workspace_root().and_then(|root| fuzz::run(&root, rest)),
         ["tidy"] => workspace_root().and_then(|root| tidy::run(&root)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -3,7 +3,7 @@
 //! The steps are a table, cheapest first. A new kind of test is one more row.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 
@@ -29,6 +29,10 @@ const STEPS: &[Step] = &[
     Step {
         name: "tidy",
         run: |shell, _| tidy::run(shell.root()),
+    },
+    Step {
+        name: "deny",
+        run: deny,
     },
     Step {
         name: "clippy",
@@ -60,10 +64,18 @@ const CLIPPY: Tool = Tool {
     install: "rustup component add clippy",
 };
 
+/// Without optimisation: that halves the build, and a check of some hundred crates stays quick.
+const CARGO_DENY: Tool = Tool {
+    name: "cargo-deny",
+    probe: &["deny", "--version"],
+    install: "cargo install cargo-deny@0.20.2 --locked --debug",
+};
+
 /// Runs every step, or the one named `only`, and stops at the first that fails.
 pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<()> {
     let shell = Shell::new(root);
     let mut tally = Tally::default();
+    let mut took = Vec::new();
     for step in selected(only)? {
         println!("==> {}", step.name);
         let start = Instant::now();
@@ -74,12 +86,14 @@ pub(crate) fn run(root: &Path, only: Option<&str>) -> Result<()> {
                 step.name
             ));
         }
+        took.push((step.name, start.elapsed()));
         println!(
             "==> {} passed in {:.1} s",
             step.name,
             start.elapsed().as_secs_f64()
         );
     }
+    println!("{}", durations(&took));
     print_tally(tally);
     Ok(())
 }
@@ -96,6 +110,16 @@ fn selected(only: Option<&str>) -> Result<Vec<&'static Step>> {
     Ok(steps)
 }
 
+/// How long each step took, and all together.
+fn durations(took: &[(&str, Duration)]) -> String {
+    let steps: Vec<_> = took
+        .iter()
+        .map(|(name, took)| format!("{name} {:.1} s", took.as_secs_f64()))
+        .collect();
+    let all: Duration = took.iter().map(|(_, took)| took).sum();
+    format!("{} = {:.1} s", steps.join(" + "), all.as_secs_f64())
+}
+
 /// The closing line. Nothing when only steps without tests were run.
 fn print_tally(tally: Tally) {
     if tally != Tally::default() {
@@ -106,6 +130,13 @@ fn print_tally(tally: Tally) {
 fn format(shell: &Shell, _: &mut Tally) -> Result<()> {
     shell.need(&RUSTFMT)?;
     shell.cargo(&["fmt", "--all", "--check"], &[])
+}
+
+/// Licences, refused crates, duplicates and sources. Advisories are not among them: their database
+/// is not in the registry, and a new one must not break an old commit.
+fn deny(shell: &Shell, _: &mut Tally) -> Result<()> {
+    shell.need(&CARGO_DENY)?;
+    shell.cargo(&["deny", "check", "bans", "licenses", "sources"], &[])
 }
 
 fn clippy(shell: &Shell, _: &mut Tally) -> Result<()> {
@@ -181,16 +212,30 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["format", "tidy", "clippy", "tests", "doc-tests", "docs"]
+            [
+                "format",
+                "tidy",
+                "deny",
+                "clippy",
+                "tests",
+                "doc-tests",
+                "docs"
+            ]
         );
+    }
+
+    #[test]
+    fn durations_are_shown_step_by_step_with_their_sum() {
+        let took = [
+            ("tidy", Duration::from_millis(1_250)),
+            ("tests", Duration::from_secs(61)),
+        ];
+        assert_eq!(durations(&took), "tidy 1.2 s + tests 61.0 s = 62.2 s");
     }
 
     #[test]
     fn an_unknown_step_is_refused_with_the_names_that_exist() {
         let error = selected(Some("fmt")).err().unwrap();
-        assert!(
-            error.to_string().contains("format, tidy, clippy"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("format, tidy, deny"), "{error}");
     }
 }

@@ -3,13 +3,13 @@
 //! Every rule is a function from what was read to problems, so that its test is a failing example.
 
 use std::fmt;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use self::source::Source;
 
+mod dead;
 mod exceptions;
 mod files;
 mod independence;
@@ -17,9 +17,12 @@ mod layers;
 mod links;
 mod modules;
 mod names;
+mod public;
 mod size;
 mod source;
 mod text;
+mod units;
+mod vocabulary;
 mod workspace;
 
 /// One broken rule.
@@ -56,11 +59,12 @@ impl fmt::Display for Problem {
 pub(crate) fn run(root: &Path) -> Result<()> {
     let packages = workspace::load(root)?;
     let files = files::list(root)?;
-    let manifest = fs::read_to_string(root.join("Cargo.toml")).context("read Cargo.toml")?;
-    let mut problems = layers::check(&manifest, &packages);
+    let text = |path: &str| files.iter().find(|file| file.path == path);
+    let manifest = text("Cargo.toml").map_or("", |file| &file.text);
+    let mut problems = layers::check(manifest, &packages);
     let mut sources = Vec::new();
-    for path in files.iter().filter(|path| path.ends_with(".rs")) {
-        match Source::read(root, path)? {
+    for file in files.iter().filter(|file| file.path.ends_with(".rs")) {
+        match Source::parse(&file.path, file.text.clone()) {
             Ok(source) => sources.push(source),
             Err(problem) => problems.push(problem),
         }
@@ -78,9 +82,19 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         problems.extend(names::check(source));
         problems.extend(independence::check(source));
     }
-    let pages: Vec<&String> = files.iter().filter(|path| path.ends_with(".md")).collect();
-    problems.extend(links::check(root, &pages)?);
-    report(problems, sources.len() + pages.len())
+    let production: Vec<&Source> = sources
+        .iter()
+        .filter(|source| reach.get(&source.path) == Some(&false))
+        .collect();
+    problems.extend(production.iter().flat_map(|source| units::check(source)));
+    problems.extend(vocabulary::check(
+        &files,
+        &production,
+        exceptions::FOREIGN_NAMES,
+    ));
+    problems.extend(links::check(root, &files));
+    problems.extend(dead::check(&files, &reach));
+    report(problems, files.len())
 }
 
 fn report(mut problems: Vec<Problem>, files: usize) -> Result<()> {

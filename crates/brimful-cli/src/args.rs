@@ -203,15 +203,18 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "N|auto", default_value = "auto")]
     pub(crate) concurrency: String,
     /// How the server enforces the limits. paced is safe where this is not known and uses 99.1 % of
-    /// the rate; token-bucket uses all of it
+    /// the rate; token-bucket uses all of it; sliding and fixed windows never see more than the
+    /// limit, whatever their phase, and lose what --jitter takes
     #[arg(long, value_enum, default_value = "paced")]
     pub(crate) limit_shape: LimitShape,
-    /// Capacity of the server's buckets: requests, or a time (1s: one second of every rate).
-    /// Without it nothing is sent in bursts. Needs --limit-shape token-bucket
+    /// What may be sent at once: requests, or a time (1s: one second of every rate). The capacity
+    /// of the server's buckets, or a part of its windows that surely nobody has used. Without it
+    /// nothing is sent in bursts. Needs a --limit-shape other than paced
     #[arg(long, value_name = "N|TIME", value_parser = units::burst)]
     pub(crate) burst: Option<Burst>,
     /// Variation of the delay to the server that must not lead over a limit. Default: 0.5 % of each
-    /// window for paced, 300ms for a declared burst
+    /// window for paced; for sliding and fixed the same, but 50ms to 300ms; 300ms for a bucket with
+    /// a declared burst
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub(crate) jitter: Option<Duration>,
     /// What a request is charged before it is sent, of estimated input and max_tokens. Default: max
@@ -230,6 +233,8 @@ pub(crate) struct LimitArgs {
 pub(crate) enum LimitShape {
     Paced,
     TokenBucket,
+    Sliding,
+    Fixed,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -50,7 +50,7 @@ pub struct EngineConfig {
     pub charge_rule: ChargeRule,
     /// Whether it corrects the charge by usage.
     pub settlement: Settlement,
-    /// Seed of every random choice.
+    /// Seed of every random choice. Default 0.
     pub seed: u64,
 }
 
@@ -174,6 +174,8 @@ pub struct Status {
 
 #[derive(Debug)]
 struct Entry {
+    /// Its place among all that were ever submitted.
+    age: u64,
     charge: Charge,
     /// Attempts so far.
     attempts: u32,
@@ -197,6 +199,7 @@ pub struct Engine {
     timers: TimerTable,
     outputs: VecDeque<Output>,
     entries: Vec<Option<Entry>>,
+    submitted: u64,
     in_flight: usize,
     binding: Option<usize>,
     cooldown: Cooldown,
@@ -218,6 +221,7 @@ impl Engine {
             timers: TimerTable::new(),
             outputs: VecDeque::new(),
             entries: Vec::new(),
+            submitted: 0,
             in_flight: 0,
             binding: None,
             cooldown: Cooldown::default(),
@@ -300,7 +304,10 @@ impl Engine {
             self.finish(request, Outcome::NeverFits(never));
             return;
         }
+        let age = self.submitted;
+        self.submitted += 1;
         self.entries[index] = Some(Entry {
+            age,
             charge,
             attempts: 0,
             failed: 0,
@@ -309,7 +316,7 @@ impl Engine {
             reservation: None,
             cancelled: false,
         });
-        self.queue.push_fresh(request);
+        self.queue.push_fresh((age, request));
     }
 
     fn finished(&mut self, now: Timestamp, attempt: AttemptId, result: AttemptResult) {
@@ -367,6 +374,7 @@ impl Engine {
             entry.failed += 1;
         }
         let (cancelled, failed, started) = (entry.cancelled, entry.failed, entry.started);
+        let aged = (entry.age, request);
         let age = now.since(entry.first_attempt);
         // What the upstream says of itself holds even when nobody wants the request any more.
         if class == Class::Throttled {
@@ -382,12 +390,12 @@ impl Engine {
             Verdict::Dead => return self.finish(request, Outcome::Dead(failure)),
             _ if self.stopped.is_some() => return self.finish(request, Outcome::Abandoned),
             Verdict::WithTheModel => {
-                self.queue.push_due(request);
+                self.queue.push_due(aged);
                 Duration::ZERO
             }
             Verdict::After(backoff) => {
                 let wait = backoff.max(self.retry_budget.take(now));
-                self.queue.push_later(request, now + wait);
+                self.queue.push_later(aged, now + wait);
                 wait
             }
         };
@@ -404,6 +412,7 @@ impl Engine {
             .as_ref()
             .expect("looked up by the caller");
         let (cancelled, started) = (entry.cancelled, entry.started);
+        let aged = (entry.age, request);
         let age = now.since(entry.first_attempt);
         let pause = self.reach.not_sent(now, started, &self.retry);
         if let Some(pause) = pause
@@ -429,9 +438,9 @@ impl Engine {
             }
         };
         if wait.is_zero() {
-            self.queue.push_due(request);
+            self.queue.push_due(aged);
         } else {
-            self.queue.push_later(request, now + wait);
+            self.queue.push_later(aged, now + wait);
         }
         self.event(Event::Retried {
             request,

@@ -72,9 +72,9 @@ pub struct LimitSpec {
     pub name: String,
     /// What is counted.
     pub kind: LimitKind,
-    /// How much of it is allowed in each window; 1 to 10¹⁵.
+    /// How much of it, in units of the kind, is allowed in each window; 1 to 10¹⁵, so not zero.
     pub amount: u64,
-    /// The window, 1 ms to 31 days. Ignored for concurrency.
+    /// The window, 1 ms to 31 days. Ignored for concurrency, where it is zero.
     pub window: Duration,
     /// How the server enforces it. Default: [`Shape::Paced`].
     pub shape: Shape,

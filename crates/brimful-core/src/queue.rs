@@ -1,4 +1,9 @@
-//! What waits to start: fresh requests in their order, and retries that became due before them.
+//! What waits to start, in the order of age.
+//!
+//! Of all requests that are ready, the oldest (by submission) starts next, and while it has to wait
+//! for a limit nothing younger passes it. So a request, once ready, waits for attempts of older
+//! requests and for nothing else: small ones cannot starve a large one, nor fresh ones a retry. A
+//! request in backoff is not ready and holds nobody up.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -6,70 +11,81 @@ use std::collections::{BinaryHeap, VecDeque};
 use crate::engine::RequestId;
 use crate::time::Timestamp;
 
-/// First in, first out, and a request that was tried before goes ahead of one that was not. So
-/// the wait of every request is bounded by what is older than itself.
+/// A request and its place among all that were ever submitted: the smaller, the older.
+pub(crate) type Aged = (u64, RequestId);
+
+/// Fresh requests come in the order of age, so that a plain queue keeps it, and everything that was
+/// tried before is older than what was not.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
-    fresh: VecDeque<RequestId>,
-    due: VecDeque<RequestId>,
-    backing_off: BinaryHeap<Reverse<(Timestamp, u64, RequestId)>>,
-    sequence: u64,
+    fresh: VecDeque<Aged>,
+    due: BinaryHeap<Reverse<Aged>>,
+    backing_off: BinaryHeap<Reverse<(Timestamp, Aged)>>,
 }
 
 impl Queue {
-    pub(crate) fn push_fresh(&mut self, request: RequestId) {
+    /// One that was never tried; younger than all others.
+    pub(crate) fn push_fresh(&mut self, request: Aged) {
         self.fresh.push_back(request);
     }
 
     /// To be tried again, at once.
-    pub(crate) fn push_due(&mut self, request: RequestId) {
-        self.due.push_back(request);
+    pub(crate) fn push_due(&mut self, request: Aged) {
+        self.due.push(Reverse(request));
     }
 
     /// To be tried again from `at` on.
-    pub(crate) fn push_later(&mut self, request: RequestId, at: Timestamp) {
-        self.sequence += 1;
-        self.backing_off.push(Reverse((at, self.sequence, request)));
+    pub(crate) fn push_later(&mut self, request: Aged, at: Timestamp) {
+        self.backing_off.push(Reverse((at, request)));
     }
 
-    /// Moves requests whose backoff is over to the head and returns when the next one is.
+    /// Takes in those whose backoff is over and returns when the next one's is.
+    #[inline]
     pub(crate) fn wake(&mut self, now: Timestamp) -> Option<Timestamp> {
-        while let Some(&Reverse((at, _, request))) = self.backing_off.peek() {
+        while let Some(&Reverse((at, request))) = self.backing_off.peek() {
             if at > now {
                 return Some(at);
             }
             self.backing_off.pop();
-            self.due.push_back(request);
+            self.push_due(request);
         }
         None
     }
 
+    /// The oldest that is ready.
+    #[inline]
     pub(crate) fn head(&self) -> Option<RequestId> {
-        self.due.front().or_else(|| self.fresh.front()).copied()
+        let tried = self.due.peek().map(|Reverse(request)| request);
+        tried.or_else(|| self.fresh.front()).map(|&(_, id)| id)
     }
 
-    pub(crate) fn pop_head(&mut self) -> Option<RequestId> {
-        self.due.pop_front().or_else(|| self.fresh.pop_front())
+    /// Takes the head out.
+    #[inline]
+    pub(crate) fn pop_head(&mut self) {
+        if self.due.pop().is_none() {
+            self.fresh.pop_front();
+        }
     }
 
     /// Takes `request` out, wherever it waits. Linear: cancelling is rare.
     pub(crate) fn remove(&mut self, request: RequestId) {
-        self.fresh.retain(|&other| other != request);
-        self.due.retain(|&other| other != request);
+        self.fresh.retain(|&(_, other)| other != request);
+        self.due.retain(|&Reverse((_, other))| other != request);
         self.backing_off
-            .retain(|&Reverse((_, _, other))| other != request);
+            .retain(|&Reverse((_, (_, other)))| other != request);
     }
 
     /// Empties the queue, oldest first.
     pub(crate) fn drain(&mut self) -> Vec<RequestId> {
-        let mut all: Vec<RequestId> = self.due.drain(..).collect();
-        while let Some(Reverse((_, _, request))) = self.backing_off.pop() {
-            all.push(request);
-        }
-        all.extend(self.fresh.drain(..));
-        all
+        let due = self.due.drain().map(|Reverse(request)| request);
+        let later = self.backing_off.drain();
+        let later = later.map(|Reverse((_, request))| request);
+        let mut all: Vec<Aged> = due.chain(later).chain(self.fresh.drain(..)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, id)| id).collect()
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.fresh.len() + self.due.len() + self.backing_off.len()
     }

@@ -64,9 +64,10 @@ struct Declared {
 
 impl Declared {
     fn apply(self, spec: LimitSpec) -> LimitSpec {
-        let spec = spec.shape(self.shape);
-        let spec = self.burst.map_or(spec.clone(), |burst| spec.burst(burst));
-        self.edge.map_or(spec.clone(), |edge| spec.edge(edge))
+        let mut spec = spec.shape(self.shape);
+        spec.burst = self.burst;
+        spec.edge = self.edge;
+        spec
     }
 }
 

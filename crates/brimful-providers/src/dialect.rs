@@ -4,6 +4,7 @@
 
 mod body;
 mod estimate;
+mod json;
 mod path;
 mod text;
 
@@ -12,6 +13,7 @@ use std::str::FromStr;
 
 pub use body::{BodyError, Prompt, build_body};
 pub use estimate::{Estimate, LOW_DETAIL_TOKENS, MEDIA_TOKENS, estimate};
+pub use json::{Json, JsonText};
 pub use path::{MAX_PATH_BYTES, PathError, check_path};
 pub use text::response_text;
 

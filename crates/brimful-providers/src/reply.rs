@@ -12,6 +12,7 @@ mod numbers;
 mod pick;
 mod usage;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use brimful_core::{Class, Failure, Scope, Usage};
@@ -311,7 +312,7 @@ fn request_id(headers: &HeaderMap, body: Option<&Body<'_>>) -> Option<String> {
         "x-amzn-requestid",
     ]
     .into_iter()
-    .find_map(|name| Some(headers.get(name)?.to_str().ok()?.to_owned()))
+    .find_map(|name| Some(Cow::from(headers.get(name)?.to_str().ok()?)))
     .or_else(|| serde_json::from_str(body?.request_id?.get()).ok())
     .map(|id| strip_control(&id, REQUEST_ID_CHARS_MAX))
     .filter(|id| !id.is_empty())

@@ -10,6 +10,10 @@ use std::str::Chars;
 /// counted.
 #[must_use]
 pub fn strip_control(text: &str, max_chars: usize) -> String {
+    // What servers send as ids and codes is clean most often.
+    if text.len() <= max_chars && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return text.to_owned();
+    }
     let mut line = Line {
         text: String::with_capacity(text.len().min(max_chars)),
         chars: 0,

@@ -36,7 +36,8 @@ impl Answer<'_> {
         self.pieces(first, piece, b"")
     }
 
-    /// What `done` tokens have given: usage is cumulative, only the last piece says why it ends.
+    /// What `done` tokens have given: usage is cumulative, and only the last piece says why it
+    /// ends.
     fn candidate(&self, text: &[u8], done: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(400 + self.model.len() + text.len());
         out.extend_from_slice(br#"{"candidates":[{"content":{"parts":[{"text":""#);

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use crate::config::Measure;
 use crate::draw::Fault;
-use crate::limits::{LimitStats, Limits};
+use crate::limits::{LimitStats, Limits, Wait};
 use crate::reply::{Ending, Held};
 
 /// How long after the first arrival the start burst is counted.
@@ -181,6 +181,9 @@ pub struct Arrival {
     pub tokens: u64,
     /// Whether it was admitted.
     pub admitted: bool,
+    /// Of a refused one, after exactly which time it would be admitted if nobody else came. `None`
+    /// where time alone does not help, and for admitted ones.
+    pub wait: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -262,12 +265,16 @@ impl Ledger {
     }
 
     /// Notes what the limits said of an arrival.
-    pub(crate) fn judged(&mut self, at: Timestamp, tokens: u64, admitted: bool) {
+    pub(crate) fn judged(&mut self, at: Timestamp, tokens: u64, judged: Result<(), Wait>) {
         if self.log.len() < self.log_max {
             self.log.push(Arrival {
                 at,
                 tokens,
-                admitted,
+                admitted: judged.is_ok(),
+                wait: match judged {
+                    Err(Wait::Time(time)) => Some(time),
+                    Ok(()) | Err(Wait::Slot | Wait::Forever) => None,
+                },
             });
         }
     }
@@ -426,7 +433,8 @@ mod tests {
     fn arrivals_are_logged_up_to_the_bound() {
         let mut ledger = Ledger::new(true, 2);
         for second in 0..3 {
-            ledger.judged(Timestamp::from_secs(second), 10 + second, second == 0);
+            let judged = if second == 0 { Ok(()) } else { Err(Wait::Slot) };
+            ledger.judged(Timestamp::from_secs(second), 10 + second, judged);
         }
         let log = ledger.log().iter();
         let log: Vec<_> = log
@@ -434,7 +442,7 @@ mod tests {
             .collect();
         assert_eq!(log, [(0, 10, true), (1_000_000_000, 11, false)]);
         ledger.clear();
-        ledger.judged(Timestamp::from_secs(9), 1, true);
+        ledger.judged(Timestamp::from_secs(9), 1, Ok(()));
         assert_eq!(ledger.log().len(), 1);
     }
 

@@ -50,6 +50,7 @@ mod rate_headers;
 mod refusal;
 mod reply;
 mod server;
+pub mod virtual_run;
 
 pub use config::{
     BearerKey, Change, Charge, ConfigError, ConfigPatch, Enforcement, LevelHeaders, LimitRule,

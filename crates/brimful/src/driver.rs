@@ -3,13 +3,14 @@
 //! Decisions are the engine's. Here is only what does I/O: receive, spawn, write, sleep.
 
 mod end;
+mod ended;
 mod view;
 
 use std::time::Duration;
 
 use brimful_core::{
-    AttemptId, AttemptResult, Charge, ChargeRule, Engine, EngineConfig, Event, Input,
-    LimitSpecError, Outcome, Output, RequestId, Timestamp,
+    AttemptId, Charge, ChargeRule, Engine, EngineConfig, Event, Input, LimitSpecError, Outcome,
+    Output, RequestId, Timestamp,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
@@ -36,8 +37,6 @@ const LOOK_AHEAD: usize = 1024;
 const LOOK_AHEAD_BYTES: usize = 32 << 20;
 /// How often progress is published.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
-/// Attempts that a request remembers.
-const TRAIL_MAX: usize = 100;
 /// Inputs taken in one turn, so that none of the sources starves another.
 const TURN: usize = 256;
 
@@ -207,9 +206,7 @@ impl<'a> Driver<'a> {
                 }
                 count = inbox.recv_many(&mut ended, TURN) => {
                     debug_assert!(count > 0, "the driver itself holds a sender");
-                    for (slot, end) in ended.drain(..) {
-                        self.attempt_ended(slot, end);
-                    }
+                    self.attempts_ended(&mut ended);
                     // Under full load there is always a report: the engine is fed all the same.
                     while self.hungry() && let Ok(incoming) = source.try_recv() {
                         self.take_in(Some(incoming));
@@ -360,73 +357,6 @@ impl<'a> Driver<'a> {
             .max_output_tokens
             .unwrap_or(self.options.default_output_tokens);
         rule.charge(request.input_tokens, output)
-    }
-
-    fn attempt_ended(&mut self, slot: usize, end: AttemptEnd) {
-        let now = self.options.clock.now();
-        let Some(flight) = self.flights[slot].as_mut() else {
-            return;
-        };
-        let Some(attempt) = flight.attempt.take() else {
-            return;
-        };
-        flight.abort = None;
-        let ended = self.options.clock.timestamp(end.ended);
-        let wait_names = |waited: Option<WaitedFor>| match waited {
-            Some(WaitedFor::Limit(index)) => self.limit_names.get(index).cloned(),
-            Some(WaitedFor::Cooldown) => Some("cooldown".to_owned()),
-            Some(WaitedFor::Backoff) => Some("backoff".to_owned()),
-            None => None,
-        };
-        let record = AttemptRecord::new(
-            &self.options.clock,
-            attempt.number,
-            (flight.enqueued, flight.started, ended),
-            wait_names(flight.waited_for),
-            flight.trail.last(),
-            &end,
-        );
-        self.tally
-            .attempt_ended(&end.result, ended.since(flight.started));
-        let mut result = end.result.clone();
-        match &end.result {
-            AttemptResult::Answered(usage) => {
-                let written = self.outputs.answer(&flight.request, &end, &record);
-                if written.is_err() {
-                    self.unwritten_ids.push(flight.request.id.clone());
-                    // It was answered and paid, but nobody will ever see it: a rerun repeats it.
-                    result = AttemptResult::Aborted;
-                } else {
-                    let total = ended.since(flight.enqueued);
-                    let first_wait = flight.started.since(flight.enqueued);
-                    self.tally.answered(first_wait, total, *usage);
-                }
-                self.written(written);
-            }
-            AttemptResult::Failed(failure) | AttemptResult::NotSent(failure) => {
-                self.outputs.attempt(&flight.request, &record);
-                // The first attempts tell how it began, the last ones how it ended.
-                if flight.trail.len() == TRAIL_MAX {
-                    flight.trail.remove(TRAIL_MAX / 2);
-                }
-                flight.trail.push(record);
-                let failure = failure.clone();
-                let end = flight.last.insert(end);
-                let said = format!("{} ({})", end.message, end.code);
-                let (status, unreachable) = (end.status, end.code == "cannot_connect");
-                self.upstream_said(&failure, status, unreachable, said);
-                self.written(Ok(()));
-            }
-            AttemptResult::Aborted => {
-                self.abandoned_ids.push(flight.request.id.clone());
-            }
-        }
-        if self.spending_cap_reached() {
-            self.stop_for(EndCause::SpendingCap);
-        }
-        // Before the engine hears of the free place: it would fill it.
-        self.stop_if_there_is_cause(now);
-        self.input_at(now, Input::Finished { attempt, result });
     }
 
     /// Looks at how writing went: what cannot be written stops the run at the end of the turn.

@@ -9,6 +9,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
+use brimful_providers::dialect::Json;
+
 pub use canonical::write_canonical_json;
 
 /// Separates requests of version 1 from everything else that is hashed.
@@ -58,7 +60,7 @@ impl Fingerprint {
         explicit_id: Option<&str>,
         method: &str,
         path: &str,
-        body: &serde_json::Value,
+        body: &Json<'_>,
     ) -> Self {
         CANONICAL.with_borrow_mut(|buffer| {
             buffer.clear();
@@ -140,7 +142,7 @@ mod tests {
     use super::*;
 
     fn of(id: Option<&str>, method: &str, path: &str, body: &Value) -> Fingerprint {
-        Fingerprint::of_request_json(id, method, path, body)
+        Fingerprint::of_request_json(id, method, path, &Json::from(body))
     }
 
     #[test]

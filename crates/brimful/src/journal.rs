@@ -1,8 +1,9 @@
 //! The journal: every answer once, whatever kills the run.
 //!
-//! A journal is a file of lines in OpenAI Batch output form that is only ever appended to, one
-//! `write` an answer. Opening it takes the lock on the output, reads what earlier runs have
-//! answered and repairs what a crash has left behind. Next to a journal at `PATH` there may be:
+//! A journal is a file of lines in OpenAI Batch output form that is only ever appended to, answers
+//! that arrive together with one `write`. Opening it takes the lock on the output, reads what
+//! earlier runs have answered and repairs what a crash has left behind. Next to a journal at `PATH`
+//! there may be:
 //!
 //! | file | what it is |
 //! |---|---|
@@ -60,6 +61,9 @@ const GROUP_MAX_DELAY: Duration = Duration::from_millis(50);
 const GROUP_MAX_ANSWERS: u32 = 256;
 /// A line buffer larger than this is given back after use.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
+/// Answers that are written together have at most so many bytes of ids and bodies; a larger one is
+/// written alone. It bounds the buffer, and larger writes gain nothing.
+const TOGETHER_MAX_BYTES: usize = 256 << 10;
 
 /// What an answer survives once it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,6 +159,16 @@ pub fn answer_line(answer: &Answer<'_>) -> Vec<u8> {
     let mut line = Vec::new();
     write_answer(&mut line, answer);
     line
+}
+
+/// How many of `answers`, at least one, are written together.
+fn fitting_together(answers: &[Answer<'_>]) -> usize {
+    let mut bytes = 0;
+    let fitting = answers.iter().take_while(|answer| {
+        bytes += answer.custom_id.len() + answer.body.len();
+        bytes <= TOGETHER_MAX_BYTES
+    });
+    fitting.count().max(1)
 }
 
 /// How an answer was written.
@@ -305,7 +319,7 @@ pub struct Journal {
     synced: Arc<AtomicU64>,
     written: u64,
     on_spare: bool,
-    line: Vec<u8>,
+    lines: Vec<u8>,
 }
 
 impl Journal {
@@ -373,7 +387,7 @@ impl Journal {
             synced,
             written: 0,
             on_spare: false,
-            line: Vec::new(),
+            lines: Vec::new(),
         };
         Ok((journal, recovered))
     }
@@ -381,24 +395,70 @@ impl Journal {
     /// Writes one answer, with one system call and without waiting for the disk. When this returns
     /// [`Appended`], the answer survives the end of the process.
     pub fn append(&mut self, answer: &Answer<'_>) -> Result<Appended, AppendError> {
-        write_answer(&mut self.line, answer);
-        AppendError::check_length(self.line.len(), MAX_LINE_BYTES, answer.custom_id)?;
-        let mut appended = self.tail.append(&self.line);
+        self.lines.clear();
+        write_answer(&mut self.lines, answer);
+        AppendError::check_length(self.lines.len(), MAX_LINE_BYTES, answer.custom_id)?;
+        let mut appended = self.tail.append(&self.lines);
         if appended.as_ref().is_err_and(is_full) && self.spare.release() {
             self.on_spare = true;
-            appended = self.tail.append(&self.line);
+            appended = self.tail.append(&self.lines);
         }
-        self.line.shrink_to(BUFFER_KEPT_BYTES);
+        self.lines.shrink_to(BUFFER_KEPT_BYTES);
         appended.map_err(|error| AppendError::at(&self.options.path, answer.custom_id, error))?;
         self.written += 1;
-        self.syncer.wrote().map_err(|source| {
-            AppendError::not_durable(&self.options.path, answer.custom_id, source)
-        })?;
-        Ok(if self.on_spare {
-            Appended::OnSpare
-        } else {
-            Appended::Fine
-        })
+        let durable = self.syncer.wrote(1);
+        self.appended(answer, &durable)
+    }
+
+    /// Writes answers that have arrived together, with one system call where they fit in one. Says
+    /// of each what [`Journal::append`] would say of it, in their order.
+    pub fn append_all(&mut self, answers: &[Answer<'_>]) -> Vec<Result<Appended, AppendError>> {
+        let mut outcomes = Vec::with_capacity(answers.len());
+        let mut rest = answers;
+        while !rest.is_empty() {
+            let (together, after) = rest.split_at(fitting_together(rest));
+            rest = after;
+            if together.len() > 1 && self.append_together(together) {
+                let durable = self.syncer.wrote(together.len() as u64);
+                outcomes.extend(together.iter().map(|one| self.appended(one, &durable)));
+            } else {
+                // One by one the spare room is used, what still fits is kept, and what does not is
+                // named.
+                outcomes.extend(together.iter().map(|one| self.append(one)));
+            }
+        }
+        outcomes
+    }
+
+    /// `false`: none of them is in the file.
+    fn append_together(&mut self, answers: &[Answer<'_>]) -> bool {
+        self.lines.clear();
+        for answer in answers {
+            write_answer(&mut self.lines, answer);
+        }
+        let appended = self.tail.append(&self.lines).is_ok();
+        self.lines.shrink_to(BUFFER_KEPT_BYTES);
+        if appended {
+            self.written += answers.len() as u64;
+        }
+        appended
+    }
+
+    /// What is said of an answer that was written.
+    fn appended(
+        &self,
+        answer: &Answer<'_>,
+        durable: &Result<(), Arc<io::Error>>,
+    ) -> Result<Appended, AppendError> {
+        match durable {
+            Err(source) => Err(AppendError::not_durable(
+                &self.options.path,
+                answer.custom_id,
+                Arc::clone(source),
+            )),
+            Ok(()) if self.on_spare => Ok(Appended::OnSpare),
+            Ok(()) => Ok(Appended::Fine),
+        }
     }
 
     /// Gives the spare room back to the disk. For the end of a run, when no answer is under way any

@@ -172,34 +172,34 @@ impl Outputs {
         }
     }
 
-    /// Keeps an answer: first in the journal, then for everyone else. An error means that it is
-    /// kept nowhere; what else goes wrong is [`Outputs::take_trouble`]'s.
+    /// Keeps answers that arrived together in the journal, before anyone is told of them. An error
+    /// means that this one is kept nowhere.
+    pub(crate) fn keep(&mut self, answers: &[Answer<'_>]) -> Vec<Result<(), WriteError>> {
+        let Some(journal) = &mut self.journal else {
+            return answers.iter().map(|_| Ok(())).collect();
+        };
+        let outcomes = journal.append_all(answers).into_iter();
+        let kept = outcomes.map(|outcome| {
+            self.on_spare |= outcome? == Appended::OnSpare;
+            Ok(())
+        });
+        kept.collect()
+    }
+
+    /// Tells everyone else of an answer that was kept. An error means that there is no journal and
+    /// standard output, its only place, did not take it; what else goes wrong is
+    /// [`Outputs::take_trouble`]'s.
     pub(crate) fn answer(
         &mut self,
         request: &Request,
-        end: &AttemptEnd,
-        record: &AttemptRecord,
+        answer: &Answer<'_>,
     ) -> Result<(), WriteError> {
-        let body = end.body.as_deref().unwrap_or(b"null");
-        let answer = Answer {
-            fingerprint: request.fingerprint,
-            custom_id: &request.id,
-            status_code: end.status.unwrap_or(200),
-            request_id: end.request_id.as_deref(),
-            body,
-        };
-        if let Some(journal) = &mut self.journal
-            && journal.append(&answer)? == Appended::OnSpare
-        {
-            self.on_spare = true;
-        }
         if let Some(stream) = &mut self.stream {
-            match stream.answer(request, &answer) {
+            match stream.answer(request, answer) {
                 Err(error) if self.journal.is_none() => return Err(error),
                 result => self.beside(result),
             }
         }
-        self.attempt(request, record);
         Ok(())
     }
 
@@ -348,9 +348,14 @@ impl Outputs {
         }
     }
 
+    /// Whether anyone wants to be told of attempts.
+    pub(crate) const fn tells_of_attempts(&self) -> bool {
+        self.trace.is_some() || self.log.is_some()
+    }
+
     /// Tells of an attempt. A trace that cannot be written ends itself, not the run.
     pub(crate) fn attempt(&mut self, request: &Request, record: &AttemptRecord) {
-        if self.trace.is_none() && self.log.is_none() {
+        if !self.tells_of_attempts() {
             return;
         }
         let line = serde_json::to_string(&TraceLine {

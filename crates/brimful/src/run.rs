@@ -31,7 +31,7 @@ use plan::Plan;
 use reader::{Finished, Reader};
 
 /// Items that may wait between the reader thread and the driver.
-const READ_AHEAD_BATCHES: usize = 16;
+const READ_AHEAD_BATCHES: usize = 4;
 
 /// Where answers go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,13 +70,13 @@ pub struct RunOptions {
     pub redactor: Arc<Redactor>,
     /// Limits and retry.
     pub engine: EngineConfig,
-    /// Output tokens of a request that does not say how many it may produce.
+    /// Output tokens of a request that does not say how many it may produce. Default 1024.
     pub default_output_tokens: u64,
     /// For the cost in progress and summary.
     pub price: Option<Price>,
-    /// Start nothing once this many US dollars are spent.
+    /// Start nothing once this many US dollars are spent; `None` spends what it takes.
     pub spending_cap_usd: Option<f64>,
-    /// Start nothing after this long.
+    /// Start nothing after this long; `None` goes on to the end.
     pub deadline: Option<Duration>,
     /// Where each attempt is written.
     pub trace: Option<PathBuf>,

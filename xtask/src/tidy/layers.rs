@@ -47,6 +47,10 @@ const EDGES: &[(&str, &[&str])] = &[
             "brimful-gateway",
         ],
     ),
+    (
+        "brimful-fuzz",
+        &["brimful-core", "brimful-providers", "brimful"],
+    ),
     ("xtask", &[]),
 ];
 
@@ -110,10 +114,13 @@ fn edges(packages: &[Package], package: &Package, problems: &mut Vec<Problem>) {
     {
         let name = &dependency.name;
         if !allowed.contains(&name.as_str()) {
-            complain(format!("`{}` may not depend on `{name}`", package.name));
+            complain(format!(
+                "`{}` may not depend on `{name}`: move what needs it up, or what is needed down",
+                package.name
+            ));
         }
         if dependency.renamed {
-            complain(format!("`{name}` is renamed: a crate has one name"));
+            complain(format!("`{name}` is renamed: use its own name"));
         }
     }
 }
@@ -128,7 +135,8 @@ fn sans_io(packages: &[Package], package: &Package, problems: &mut Vec<Problem>)
         let name = &dependency.name;
         if !allowed.contains(&name.as_str()) {
             complain(format!(
-                "`{name}` is not among the crates that a sans-IO crate may use"
+                "`{name}` is not among the crates that a sans-IO crate may use: do without it, or \
+                 enter it into SANS_IO in xtask if it does no I/O"
             ));
         }
         let Some((_, features)) = BARE.iter().find(|(bare, _)| bare == name) else {
@@ -140,7 +148,7 @@ fn sans_io(packages: &[Package], package: &Package, problems: &mut Vec<Problem>)
         for feature in &dependency.features {
             if !features.contains(&feature.as_str()) {
                 complain(format!(
-                    "the feature `{feature}` of `{name}` is not sans-IO"
+                    "the feature `{feature}` of `{name}` is not sans-IO: turn it off"
                 ));
             }
         }
@@ -220,7 +228,10 @@ mod tests {
         ];
         assert_eq!(
             complaints(&packages),
-            ["crates/brimful-core/Cargo.toml: `brimful-core` may not depend on `brimful`"]
+            [
+                "crates/brimful-core/Cargo.toml: `brimful-core` may not depend on `brimful`: move what \
+                 needs it up, or what is needed down"
+            ]
         );
     }
 

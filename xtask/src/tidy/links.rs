@@ -1,12 +1,10 @@
 //! Links between the project's pages lead somewhere.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-
 use super::Problem;
+use super::files::File;
 use super::modules::join;
 
 /// A link in a page.
@@ -16,33 +14,38 @@ struct Link {
     target: String,
 }
 
-pub(super) fn check(root: &Path, pages: &[&String]) -> Result<Vec<Problem>> {
-    let mut texts = HashMap::new();
-    for page in pages {
-        let text = fs::read_to_string(root.join(page)).with_context(|| format!("read {page}"))?;
-        texts.insert(page.as_str(), text);
-    }
+pub(super) fn check(root: &Path, files: &[File]) -> Vec<Problem> {
+    let texts: HashMap<&str, &str> = files
+        .iter()
+        .filter(|file| file.path.ends_with(".md"))
+        .map(|file| (file.path.as_str(), file.text.as_str()))
+        .collect();
     let mut problems = Vec::new();
-    for page in pages {
-        for link in links(&texts[page.as_str()]) {
+    for (page, text) in &texts {
+        for link in links(text) {
             if let Some(what) = dead_end(root, &texts, page, &link.target) {
                 problems.push(Problem::new(page, link.line, what));
             }
         }
     }
-    Ok(problems)
+    problems
 }
 
-/// Why the target leads nowhere; `None` when it leads somewhere or out of the project.
-fn dead_end(
-    root: &Path,
-    texts: &HashMap<&str, String>,
-    page: &str,
-    target: &str,
-) -> Option<String> {
-    if target.contains("://") || target.starts_with("mailto:") {
-        return None;
-    }
+/// The files to which a page's links lead.
+pub(super) fn targets(page: &str, text: &str) -> Vec<String> {
+    links(text)
+        .iter()
+        .filter(|link| is_within(&link.target))
+        .map(|link| resolve(page, &link.target).0)
+        .collect()
+}
+
+fn is_within(target: &str) -> bool {
+    !target.contains("://") && !target.starts_with("mailto:")
+}
+
+/// The file, relative to the root, and the heading in it.
+fn resolve<'a>(page: &str, target: &'a str) -> (String, &'a str) {
     let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
     let path = match (file.strip_prefix('/'), page.rsplit_once('/')) {
         _ if file.is_empty() => page.to_owned(),
@@ -50,12 +53,23 @@ fn dead_end(
         (None, Some((folder, _))) => join(folder, file),
         (None, None) => join("", file),
     };
+    (path, anchor)
+}
+
+/// Why the target leads nowhere; `None` when it leads somewhere or out of the project.
+fn dead_end(root: &Path, texts: &HashMap<&str, &str>, page: &str, target: &str) -> Option<String> {
+    if !is_within(target) {
+        return None;
+    }
+    let (path, anchor) = resolve(page, target);
     if !texts.contains_key(path.as_str()) && !root.join(&path).exists() {
-        return Some(format!("links to {target}, but there is no {path}"));
+        return Some(format!(
+            "links to {target}, but there is no {path}: correct the link"
+        ));
     }
     let text = texts.get(path.as_str())?;
     let known = anchor.is_empty() || headings(text).any(|heading| heading == anchor);
-    (!known).then(|| format!("links to {target}, but {path} has no such heading"))
+    (!known).then(|| format!("links to {target}, but {path} has no such heading: correct it"))
 }
 
 /// Inline links, images and reference definitions outside code.
@@ -144,7 +158,7 @@ mod tests {
     fn dead_ends_are_files_and_headings_that_do_not_exist() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let page = "docs/page.md";
-        let text = "# The page\n## What `run` does, and why\n".to_owned();
+        let text = "# The page\n## What `run` does, and why\n";
         let texts = HashMap::from([(page, text)]);
         for (target, fine) in [
             ("../Cargo.toml", true),

@@ -70,7 +70,11 @@ pub(super) fn check(packages: &[Package], sources: &[Source], reach: &Reach) -> 
             ));
         }
         if !reach.contains_key(path) {
-            problems.push(Problem::new(path, 0, "is dead: no `mod` reaches it"));
+            problems.push(Problem::new(
+                path,
+                0,
+                "is dead: no `mod` reaches it; declare it or remove it",
+            ));
         }
     }
     problems
@@ -190,8 +194,8 @@ mod tests {
         assert_eq!(
             found(&package(&[("crates/a/src/lib.rs", false)]), &files),
             [
-                "crates/a/src/old.rs: is dead: no `mod` reaches it",
-                "crates/a/src/old/older.rs: is dead: no `mod` reaches it",
+                "crates/a/src/old.rs: is dead: no `mod` reaches it; declare it or remove it",
+                "crates/a/src/old/older.rs: is dead: no `mod` reaches it; declare it or remove it",
             ]
         );
     }

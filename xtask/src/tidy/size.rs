@@ -5,6 +5,7 @@ use syn::visit::{self, Visit};
 use syn::{Block, ImplItemFn, ItemFn, ItemImpl, ItemMod, ItemTrait, Signature, TraitItemFn, Type};
 
 use super::Problem;
+use super::exceptions::{LongFile, LongFunction};
 use super::modules::Reach;
 use super::source::{Source, is_test_only};
 
@@ -14,24 +15,6 @@ const FILE_LINES_MAX: usize = 600;
 /// Most lines of a function from `fn` to its closing brace.
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// A file that may be longer.
-pub(super) struct LongFile {
-    pub(super) path: &'static str,
-    pub(super) lines: usize,
-    /// Why it is better long than split.
-    pub(super) reason: &'static str,
-}
-
-/// A function that may be longer.
-pub(super) struct LongFunction {
-    pub(super) path: &'static str,
-    /// `function` or `Type::function`.
-    pub(super) name: &'static str,
-    pub(super) lines: usize,
-    /// Why it is better long than split.
-    pub(super) reason: &'static str,
-}
-
 pub(super) fn check(
     sources: &[Source],
     reach: &Reach,
@@ -39,8 +22,9 @@ pub(super) fn check(
     long_functions: &[LongFunction],
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut files_used = vec![false; long_files.len()];
-    let mut functions_used = vec![false; long_functions.len()];
+    // The longest that each exception has been needed for.
+    let mut files_found = vec![0; long_files.len()];
+    let mut functions_found = vec![0; long_functions.len()];
     for source in sources
         .iter()
         .filter(|source| reach.get(&source.path) == Some(&false))
@@ -54,7 +38,7 @@ pub(super) fn check(
             problems.push(Problem::new(&source.path, 0, what));
         }
         if let Some(at) = known {
-            files_used[at] = lines > FILE_LINES_MAX;
+            files_found[at] = lines;
         }
         for function in functions(source) {
             let known = long_functions
@@ -67,38 +51,56 @@ pub(super) fn check(
                 problems.push(Problem::new(&source.path, function.line, what));
             }
             if let Some(at) = known {
-                functions_used[at] |= function.lines > FUNCTION_LINES_MAX;
+                functions_found[at] = functions_found[at].max(function.lines);
             }
         }
     }
-    let files = long_files
-        .iter()
-        .map(|file| (file.path, "the file", file.reason));
-    let functions = long_functions
-        .iter()
-        .map(|long| (long.path, long.name, long.reason));
-    for ((path, name, reason), used) in files
-        .zip(files_used)
-        .chain(functions.zip(functions_used))
-        .collect::<Vec<_>>()
-    {
-        exception(path, name, reason, used, &mut problems);
+    for (file, found) in long_files.iter().zip(files_found) {
+        let exception = Exception {
+            path: file.path,
+            name: "the file",
+            lines: file.lines,
+            reason: file.reason,
+        };
+        exception.check(found, FILE_LINES_MAX, &mut problems);
+    }
+    for (long, found) in long_functions.iter().zip(functions_found) {
+        let exception = Exception {
+            path: long.path,
+            name: long.name,
+            lines: long.lines,
+            reason: long.reason,
+        };
+        exception.check(found, FUNCTION_LINES_MAX, &mut problems);
     }
     problems
 }
 
-/// An exception needs a reason, and goes when it is not needed any more.
-fn exception(path: &str, name: &str, reason: &str, used: bool, problems: &mut Vec<Problem>) {
-    if reason.is_empty() {
-        problems.push(Problem::new(
-            path,
-            0,
-            format!("the exception for {name} has no reason"),
-        ));
-    }
-    if !used {
-        let what = format!("{name} needs no exception: remove it from the table");
-        problems.push(Problem::new(path, 0, what));
+/// A row of either table.
+struct Exception {
+    path: &'static str,
+    name: &'static str,
+    lines: usize,
+    reason: &'static str,
+}
+
+impl Exception {
+    /// It needs a reason, shrinks with what it is for, and goes when it is not needed any more.
+    fn check(&self, found: usize, limit: usize, problems: &mut Vec<Problem>) {
+        let mut complain = |what| problems.push(Problem::new(self.path, 0, what));
+        let Self { name, lines, .. } = self;
+        if self.reason.is_empty() {
+            complain(format!("the exception for {name} has no reason"));
+        }
+        if found <= limit {
+            complain(format!(
+                "{name} needs no exception: remove it from the table"
+            ));
+        } else if found < *lines {
+            complain(format!(
+                "{name} has shrunk to {found} lines: lower its exception from {lines}"
+            ));
+        }
     }
 }
 
@@ -257,8 +259,33 @@ mod tests {
             grown[0].contains("has 81 lines, of at most 80"),
             "{grown:?}"
         );
-        let shrunk = found(&function("table", 70), &[], &exceptions);
-        assert!(shrunk[0].contains("needs no exception"), "{shrunk:?}");
+        assert_eq!(
+            found(&function("table", 79), &[], &exceptions),
+            ["src/lib.rs: table has shrunk to 79 lines: lower its exception from 80"]
+        );
+        let short = found(&function("table", 70), &[], &exceptions);
+        assert_eq!(
+            short,
+            ["src/lib.rs: table needs no exception: remove it from the table"]
+        );
+    }
+
+    #[test]
+    fn a_long_file_is_held_to_its_size_too() {
+        let file = |lines| LongFile {
+            path: PATH,
+            lines,
+            reason: "a table",
+        };
+        let text = "const A: u8 = 0;\n".repeat(610);
+        assert_eq!(found(&text, &[file(610)], &[]), [] as [&str; 0]);
+        let grown = found(&text, &[file(609)], &[]);
+        assert!(grown[0].contains("has 610 lines"), "{grown:?}");
+        let shrunk = found(&text, &[file(620)], &[]);
+        assert!(
+            shrunk[0].contains("lower its exception from 620"),
+            "{shrunk:?}"
+        );
     }
 
     #[test]

@@ -1,9 +1,5 @@
 //! A Rust file, read and parsed once for all rules.
 
-use std::fs;
-use std::path::Path;
-
-use anyhow::{Context as _, Result};
 use proc_macro2::TokenStream;
 use syn::{Attribute, Item, ItemMod};
 
@@ -18,12 +14,7 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Reads `path` under `root`; a file that is not Rust is a problem, not an error.
-    pub(super) fn read(root: &Path, path: &str) -> Result<Result<Self, Problem>> {
-        let text = fs::read_to_string(root.join(path)).with_context(|| format!("read {path}"))?;
-        Ok(Self::parse(path, text))
-    }
-
+    /// A file that is not Rust is a problem.
     pub(super) fn parse(path: &str, text: String) -> Result<Self, Problem> {
         let not_rust = |line, error: &dyn std::fmt::Display| {
             Problem::new(path, line, format!("is not valid Rust: {error}"))

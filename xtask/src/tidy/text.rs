@@ -34,7 +34,7 @@ fn wide_lines(source: &Source) -> impl Iterator<Item = Problem> {
         let columns = line.chars().count();
         let wide =
             columns > COLUMNS_MAX && line.trim_start().starts_with("//") && !line.contains("://");
-        let what = || format!("is {columns} columns wide, of at most {COLUMNS_MAX}");
+        let what = || format!("is {columns} columns wide, of at most {COLUMNS_MAX}: break it");
         wide.then(|| Problem::new(&source.path, index + 1, what()))
     })
 }
@@ -60,7 +60,11 @@ fn unfinished(path: &str, tokens: TokenStream, problems: &mut Vec<Problem>) {
                 );
                 if called {
                     let line = name.span().start().line;
-                    problems.push(Problem::new(path, line, format!("calls `{name}!`")));
+                    problems.push(Problem::new(
+                        path,
+                        line,
+                        format!("calls `{name}!`: finish it"),
+                    ));
                 }
             }
             _ => {}
@@ -90,7 +94,7 @@ mod tests {
     #[test]
     fn unfinished_macros_are_found_inside_other_macros_too() {
         let text = "fn a() {\n    assert!(dbg!(1) == 1);\n    let todo = 1; if todo != 2 {}\n}\n";
-        assert_eq!(found(text), ["src/a.rs:2: calls `dbg!`"]);
+        assert_eq!(found(text), ["src/a.rs:2: calls `dbg!`: finish it"]);
     }
 
     #[test]
@@ -99,7 +103,7 @@ mod tests {
         let text = format!("// {wide}\n/// https://{wide}\nconst A: &str = \"{wide}{wide}\";\n");
         assert_eq!(
             found(&text),
-            ["src/a.rs:1: is 101 columns wide, of at most 100"]
+            ["src/a.rs:1: is 101 columns wide, of at most 100: break it"]
         );
         assert_eq!(found(&format!("//{wide}\n")), [] as [&str; 0]);
     }

@@ -56,7 +56,8 @@ fn rates(args: &RunArgs) -> anyhow::Result<Vec<LimitSpec>> {
     let limits = &args.limits;
     if limits.burst.is_some() && limits.limit_shape == LimitShape::Paced {
         return Err(usage(
-            "--burst says how much a bucket holds: add --limit-shape token-bucket",
+            "--burst says what a server takes at once that is known: add --limit-shape token-bucket, \
+             sliding or fixed",
         ));
     }
     let second = Duration::from_secs(1);
@@ -73,10 +74,13 @@ fn rates(args: &RunArgs) -> anyhow::Result<Vec<LimitSpec>> {
     for (name, kind, amount, window) in flags {
         let Some(amount) = amount else { continue };
         let mut spec = LimitSpec::new(name, kind, amount, window);
-        if limits.limit_shape == LimitShape::TokenBucket {
-            spec = spec.shape(Shape::TokenBucket);
-            spec.burst = burst(limits.burst, &spec);
-        }
+        spec.shape = match limits.limit_shape {
+            LimitShape::Paced => Shape::Paced,
+            LimitShape::TokenBucket => Shape::TokenBucket,
+            LimitShape::Sliding => Shape::Sliding,
+            LimitShape::Fixed => Shape::Fixed,
+        };
+        spec.burst = burst(limits.burst, &spec);
         spec.jitter = limits.jitter;
         specs.push(spec);
     }
@@ -156,7 +160,46 @@ fn raise(limit: Rlimit, mut set: impl FnMut(Rlimit) -> bool) {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::args::{Cli, Command};
+
+    fn specs(flags: &str) -> anyhow::Result<Vec<LimitSpec>> {
+        let argv = "brimful run in.jsonl -o out.jsonl".split_whitespace();
+        let cli = Cli::parse_from(argv.chain(flags.split_whitespace()));
+        let Command::Run(args) = cli.command else {
+            panic!("the command is run")
+        };
+        rates(&args)
+    }
+
+    #[test]
+    fn every_shape_reaches_the_core_with_its_burst_and_jitter() {
+        for (name, shape) in [
+            ("token-bucket", Shape::TokenBucket),
+            ("sliding", Shape::Sliding),
+            ("fixed", Shape::Fixed),
+        ] {
+            let flags = format!("--rpm 600 --tpm 6000 --limit-shape {name} --jitter 20ms");
+            for spec in specs(&flags).unwrap() {
+                assert_eq!((spec.shape, spec.burst), (shape, None), "{name}");
+                assert_eq!(spec.jitter, Some(Duration::from_millis(20)));
+            }
+            let bursts = |flags: &str| -> Vec<Option<u64>> {
+                let specs = specs(flags).unwrap();
+                specs.iter().map(|spec| spec.burst).collect()
+            };
+            assert_eq!(bursts(&format!("{flags} --burst 5")), [Some(5), None]);
+            assert_eq!(
+                bursts(&format!("{flags} --burst 1s")),
+                [Some(10), Some(100)]
+            );
+        }
+        assert_eq!(specs("--rpm 600").unwrap()[0].shape, Shape::Paced);
+        let error = specs("--rpm 600 --burst 5").unwrap_err().to_string();
+        assert!(error.contains("add --limit-shape"), "{error}");
+    }
 
     /// The limits that a system is asked for which takes numbers up to `most`.
     fn asked(current: Option<u64>, maximum: Option<u64>, most: u64) -> Vec<Option<u64>> {

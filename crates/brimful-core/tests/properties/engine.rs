@@ -221,35 +221,97 @@ proptest! {
         prop_assert_eq!(play(&scenario), play(&scenario));
     }
 
-    /// Of a queue with retries in it, each request starts after no more than what is older.
+    /// The age bound: who is ready waits for the largest debt, for the attempts of older requests
+    /// that start meanwhile, and for cooldowns. The rig checks that they are older.
     #[test]
-    fn no_request_waits_longer_than_the_attempts_before_it_take(
-        rate in 60_u64..6_000,
-        failing in 0_u32..20,
-        count in 1_u32..40,
+    fn no_request_waits_longer_than_what_is_older_takes(
+        rate in 60_u64..60_000,
+        charges in proptest::collection::vec((0_u16..4_000, 1_u64..2_000), 1..60),
+        trouble in 0_u8..=9,
+        seed in any::<u64>(),
     ) {
-        let limit = LimitSpec::new("rpm", LimitKind::Requests, rate, 60 * SECOND)
+        let limit = LimitSpec::new("tpm", LimitKind::TotalTokens, rate.max(2_000), 60 * SECOND)
             .shape(Shape::TokenBucket);
-        let mut rig = Rig::new(EngineConfig::new(vec![limit]), move |_, attempt: AttemptId| {
-            let failed = AttemptResult::Failed(Failure::new(Class::Invalid));
-            match attempt.request.0 < failing {
-                true => (SECOND / 10, failed),
-                false => (SECOND / 10, AttemptResult::Answered(None)),
-            }
+        let rate = u128::from(limit.amount);
+        let mut config = EngineConfig::new(vec![limit]);
+        config.seed = seed;
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut rig = Rig::new(config, move |_, _| {
+            let latency = Duration::from_micros(rng.u64(0..3_000_000));
+            (latency, failing(&mut rng, trouble))
         });
-        for request in 0..count {
-            rig.submit(request, Charge::request());
+        let mut at = 1_000;
+        let mut submitted = Vec::new();
+        for (index, &(gap, size)) in charges.iter().enumerate() {
+            at += u64::from(gap.saturating_sub(3_000));
+            rig.run_until(Timestamp::from_millis(at));
+            submitted.push(rig.now);
+            rig.submit(number(index), tokens(size));
         }
         rig.run();
-        let begin = Timestamp::from_secs(1);
-        for (at, attempt) in rig.starts() {
-            if attempt.number == 1 {
-                // Older requests, each with all its attempts, at the rate.
-                let older = u64::from(attempt.request.0.min(failing)) * 6
-                    + u64::from(attempt.request.0.saturating_sub(failing));
-                let bound = Duration::from_nanos(older * 60_000_000_000 / rate + older);
-                prop_assert!(at.since(begin) <= bound, "{:?} at {:?}", attempt, at);
-            }
+        let largest = charges.iter().map(|&(_, size)| size).max().expect("at least one");
+        let size = |attempt: AttemptId| charges[attempt.request.0 as usize].1;
+        for (start, attempt, ready) in readiness(&rig.trace, &submitted) {
+            let meanwhile = rig.starts().into_iter();
+            let meanwhile = meanwhile.filter(|&(other, _)| other >= ready && other < start);
+            let (count, taken) = meanwhile.fold((1, 0), |(count, taken), (_, attempt)| {
+                (count + 1, taken + size(attempt))
+            });
+            // Each start is rounded up to a whole nanosecond.
+            let bound = u128::from(largest + taken) * 60_000_000_000 / rate + count;
+            let waited = start.since(ready).saturating_sub(cooling(&rig.trace, ready, start));
+            prop_assert!(waited.as_nanos() <= bound, "{:?}: {:?}", attempt, waited);
         }
     }
+}
+
+/// An answer, or a failure of one request that may be tried again.
+fn failing(rng: &mut fastrand::Rng, trouble: u8) -> AttemptResult {
+    if rng.u8(0..10) >= trouble {
+        return AttemptResult::Answered(None);
+    }
+    let classes = [
+        Class::Throttled,
+        Class::Overloaded,
+        Class::Transient,
+        Class::Invalid,
+    ];
+    let mut failure = Failure::new(classes[rng.usize(0..classes.len())]);
+    failure.retry_after = rng.bool().then(|| Duration::from_millis(rng.u64(0..5_000)));
+    AttemptResult::Failed(failure)
+}
+
+/// Each start with the instant from which its request was ready for it.
+fn readiness(
+    trace: &[(Timestamp, Output)],
+    submitted: &[Timestamp],
+) -> Vec<(Timestamp, AttemptId, Timestamp)> {
+    let mut ready = submitted.to_vec();
+    let mut starts = Vec::new();
+    for (at, output) in trace {
+        match output {
+            Output::Start { attempt } => {
+                starts.push((*at, *attempt, ready[attempt.request.0 as usize]));
+            }
+            Output::Event(Event::Retried { request, wait, .. }) => {
+                ready[request.0 as usize] = *at + *wait;
+            }
+            _ => {}
+        }
+    }
+    starts
+}
+
+/// How much of the time from `begin` to `end` was cooldown.
+fn cooling(trace: &[(Timestamp, Output)], begin: Timestamp, end: Timestamp) -> Duration {
+    let (mut total, mut counted) = (Duration::ZERO, begin);
+    for (at, output) in trace {
+        if let Output::Event(Event::CooldownStarted { until }) = output {
+            let from = counted.max(*at);
+            let to = end.min(*until);
+            total += to.since(from);
+            counted = counted.max(to);
+        }
+    }
+    total
 }

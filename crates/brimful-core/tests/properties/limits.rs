@@ -202,7 +202,7 @@ proptest! {
         let mut spec = LimitSpec::new("tpm", LimitKind::TotalTokens, amount, window);
         if shape > 0 {
             spec = spec.shape(if shape == 1 { Shape::Sliding } else { Shape::Fixed });
-            spec = burst.map_or(spec.clone(), |burst| spec.burst(burst));
+            spec.burst = burst;
         }
         let jitter = jitter.map(|jitter| part_of(window, jitter));
         if let Some(jitter) = jitter {

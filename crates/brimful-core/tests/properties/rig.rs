@@ -1,8 +1,10 @@
 //! An engine, a scripted server and a clock that only moves when nothing else is left to do.
 //!
 //! The rig checks the laws that hold in every run, whatever is tested: attempts are numbered and
-//! never overlap, nothing starts in a cooldown or after a stop, every request finishes once, what
-//! is outstanding is what is in flight, and a tick at the promised instant makes progress.
+//! never overlap, of all requests that are ready the oldest starts, none waits without a limit or a
+//! cooldown that it waits for, nothing starts in a cooldown or after a stop, every request finishes
+//! once, what is outstanding is what is in flight, and a tick at the promised instant makes
+//! progress.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,8 +32,11 @@ pub(super) struct Rig<S> {
     open: BTreeSet<RequestId>,
     attempts: BTreeMap<RequestId, u32>,
     in_flight: BTreeSet<RequestId>,
-    /// Tried before and waiting to be tried again.
-    tried: BTreeSet<RequestId>,
+    /// What is neither in flight nor finished: by age, and from when it is ready.
+    waiting: BTreeMap<u64, (RequestId, Timestamp)>,
+    /// How many were submitted before each. Numbers are reused, ages are not.
+    ages: BTreeMap<RequestId, u64>,
+    submitted: u64,
     stopped: bool,
 }
 
@@ -52,7 +57,9 @@ where
             open: BTreeSet::new(),
             attempts: BTreeMap::new(),
             in_flight: BTreeSet::new(),
-            tried: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            ages: BTreeMap::new(),
+            submitted: 0,
             stopped: false,
         }
     }
@@ -61,22 +68,22 @@ where
         let request = RequestId(request);
         assert!(self.open.insert(request), "the test reuses {request:?}");
         self.attempts.insert(request, 0);
+        let age = self.submitted;
+        self.submitted += 1;
+        self.ages.insert(request, age);
+        self.waiting.insert(age, (request, self.now));
         self.input(Input::Submit { request, charge });
     }
 
     pub(super) fn input(&mut self, input: Input) {
         self.engine.handle_input(self.now, input);
         let mut aborted = Vec::new();
-        let mut fresh = false;
         while let Some(output) = self.engine.poll_output() {
             match &output {
-                Output::Start { attempt } => {
-                    self.started(*attempt);
-                    fresh |= attempt.number == 1;
-                }
+                Output::Start { attempt } => self.started(*attempt),
                 Output::Finish { request, .. } => {
                     assert!(self.open.remove(request), "{request:?} finished twice");
-                    self.tried.remove(request);
+                    self.waiting.remove(&self.ages[request]);
                     assert!(
                         !self.in_flight.contains(request),
                         "{request:?} is in flight"
@@ -87,19 +94,15 @@ where
                     aborted.push(*attempt);
                 }
                 Output::Event(Event::Stopped { .. }) => self.stopped = true,
+                Output::Event(Event::Retried { request, wait, .. }) => {
+                    let ready = (*request, self.now + *wait);
+                    self.waiting.insert(self.ages[request], ready);
+                }
                 Output::Event(_) => {}
             }
             self.trace.push((self.now, output));
         }
         self.check_levels();
-        if fresh {
-            let backing_off = self.engine.status(self.now).backing_off;
-            assert_eq!(
-                self.tried.len(),
-                backing_off,
-                "a fresh request overtook a retry"
-            );
-        }
         for attempt in aborted {
             self.pending.retain(|_, (other, _)| *other != attempt);
             self.finished(attempt, AttemptResult::Aborted);
@@ -176,7 +179,12 @@ where
             "{attempt:?} overlaps another"
         );
         self.most_in_flight = self.most_in_flight.max(self.in_flight.len());
-        self.tried.remove(&request);
+        let age = self.ages[&request];
+        let mut older = self.waiting.range(..age);
+        let passed = older.find(|(_, (_, ready))| *ready <= self.now);
+        assert_eq!(passed, None, "{attempt:?} of age {age} passed an older one");
+        let (_, ready) = self.waiting.remove(&age).expect("it was waiting");
+        assert!(ready <= self.now, "{attempt:?} started in its backoff");
         let before = self.attempts.insert(request, number);
         assert_eq!(before, Some(number - 1), "attempts are numbered from 1");
         let (latency, result) = (self.server)(self.now, attempt);
@@ -187,7 +195,6 @@ where
 
     fn finished(&mut self, attempt: AttemptId, result: AttemptResult) {
         self.in_flight.remove(&attempt.request);
-        self.tried.insert(attempt.request);
         self.input(Input::Finished { attempt, result });
     }
 
@@ -215,6 +222,13 @@ where
 
     fn check_levels(&self) {
         let status = self.engine.status(self.now);
+        let mut waiting = self.waiting.values();
+        if status.cooldown_until.is_none() && waiting.any(|(_, ready)| *ready <= self.now) {
+            assert!(
+                status.binding.is_some(),
+                "something is ready and waits for nothing"
+            );
+        }
         assert_eq!(status.in_flight, self.in_flight.len());
         assert_eq!(status.queued + status.in_flight, self.open.len());
         let outstanding = self.engine.balance().outstanding();

@@ -2,9 +2,7 @@
 
 use std::io;
 
-use serde_json::Value;
-
-use super::Shape;
+use super::{Json, Shape};
 
 /// Characters per token. A rule of thumb for English: half of all documents come out within 9 %,
 /// one in ten is off by more than 28 %.
@@ -33,10 +31,10 @@ pub struct Estimate {
 /// characters are a token, token ids count as they are, media by [`MEDIA_TOKENS`]. Never fails:
 /// what is not understood counts nothing.
 #[must_use]
-pub fn estimate(path: &str, body: &Value) -> Estimate {
+pub fn estimate(path: &str, body: &Json<'_>) -> Estimate {
     let mut count = Count::default();
     let shape = Shape::of_path(path);
-    if let Value::Object(fields) = body {
+    if let Json::Object(fields) = body {
         for (name, value) in fields {
             match name.as_str() {
                 "messages" => count.messages(value),
@@ -54,11 +52,11 @@ pub fn estimate(path: &str, body: &Value) -> Estimate {
     }
 }
 
-fn max_output_tokens(shape: Option<Shape>, path: &str, body: &Value) -> Option<u64> {
+fn max_output_tokens(shape: Option<Shape>, path: &str, body: &Json<'_>) -> Option<u64> {
     if shape == Some(Shape::Embeddings) || path.ends_with("/moderations") {
         return Some(0);
     }
-    let number = |name: &str| body.get(name).and_then(Value::as_u64);
+    let number = |name: &str| body.get(name).and_then(Json::as_u64);
     let each = ["max_completion_tokens", "max_tokens", "max_output_tokens"]
         .into_iter()
         .filter_map(number)
@@ -74,9 +72,11 @@ fn max_output_tokens(shape: Option<Shape>, path: &str, body: &Value) -> Option<u
 }
 
 /// The completions endpoint answers every prompt of an array.
-fn prompts_in(body: &Value) -> u64 {
+fn prompts_in(body: &Json<'_>) -> u64 {
     match body.get("prompt") {
-        Some(Value::Array(items)) if !items.iter().all(Value::is_number) => items.len() as u64,
+        Some(Json::Array(items)) if !items.iter().all(|item| matches!(item, Json::Number(_))) => {
+            items.len() as u64
+        }
         _ => 1,
     }
 }
@@ -97,20 +97,42 @@ impl Count {
         self.characters += text.chars().count() as u64;
     }
 
-    fn json(&mut self, value: &Value) {
+    /// A value as it is written without white space.
+    fn json(&mut self, value: &Json<'_>) {
+        match value {
+            Json::Null => self.characters += 4,
+            Json::Bool(value) => self.characters += if *value { 4 } else { 5 },
+            Json::Number(number) => self.scalar(number),
+            Json::Text(text) => self.scalar(text.as_str()),
+            Json::Array(items) => {
+                self.characters += 1 + items.len().max(1) as u64;
+                items.iter().for_each(|item| self.json(item));
+            }
+            Json::Object(members) => {
+                self.characters += 1 + members.len().max(1) as u64;
+                for (name, value) in members {
+                    self.scalar(name.as_str());
+                    self.characters += 1;
+                    self.json(value);
+                }
+            }
+        }
+    }
+
+    fn scalar<T: serde::Serialize + ?Sized>(&mut self, scalar: &T) {
         let mut counter = CharacterCounter(0);
-        // The counter accepts every byte, and a `Value` has string keys only.
-        if serde_json::to_writer(&mut counter, value).is_ok() {
+        // The counter accepts every byte.
+        if serde_json::to_writer(&mut counter, scalar).is_ok() {
             self.characters += counter.0;
         }
     }
 
     /// A string, one message, or an array of messages and other items.
-    fn messages(&mut self, value: &Value) {
+    fn messages(&mut self, value: &Json<'_>) {
         match value {
-            Value::String(text) => self.text(text),
-            Value::Array(items) => items.iter().for_each(|item| self.messages(item)),
-            Value::Object(message) => {
+            Json::Text(text) => self.text(text.as_str()),
+            Json::Array(items) => items.iter().for_each(|item| self.messages(item)),
+            Json::Object(message) => {
                 for (name, value) in message {
                     match name.as_str() {
                         "content" | "name" | "output" | "refusal" => self.content(value),
@@ -125,15 +147,15 @@ impl Count {
     }
 
     /// A string, a content part, or an array of them.
-    fn content(&mut self, value: &Value) {
+    fn content(&mut self, value: &Json<'_>) {
         match value {
-            Value::String(text) => self.text(text),
-            Value::Array(parts) => parts.iter().for_each(|part| self.content(part)),
-            Value::Object(part) => {
+            Json::Text(text) => self.text(text.as_str()),
+            Json::Array(parts) => parts.iter().for_each(|part| self.content(part)),
+            Json::Object(_) => {
                 let words = ["text", "refusal"];
                 match words
                     .into_iter()
-                    .find_map(|name| part.get(name).and_then(Value::as_str))
+                    .find_map(|name| value.get(name).and_then(Json::as_str))
                 {
                     Some(text) => self.text(text),
                     None => self.whole_tokens += media_tokens(value),
@@ -144,22 +166,22 @@ impl Count {
     }
 
     /// A string, token ids, or an array of either.
-    fn prompts(&mut self, value: &Value) {
+    fn prompts(&mut self, value: &Json<'_>) {
         match value {
-            Value::String(text) => self.text(text),
-            Value::Number(_) => self.whole_tokens += 1,
-            Value::Array(items) => items.iter().for_each(|item| self.prompts(item)),
-            Value::Object(_) => self.messages(value),
+            Json::Text(text) => self.text(text.as_str()),
+            Json::Number(_) => self.whole_tokens += 1,
+            Json::Array(items) => items.iter().for_each(|item| self.prompts(item)),
+            Json::Object(_) => self.messages(value),
             _ => {}
         }
     }
 }
 
-fn media_tokens(part: &Value) -> u64 {
+fn media_tokens(part: &Json<'_>) -> u64 {
     let detail = part
         .get("detail")
-        .or_else(|| part.pointer("/image_url/detail"));
-    match detail.and_then(Value::as_str) {
+        .or_else(|| part.get("image_url")?.get("detail"));
+    match detail.and_then(Json::as_str) {
         Some("low") => LOW_DETAIL_TOKENS,
         _ => MEDIA_TOKENS,
     }
@@ -183,12 +205,12 @@ impl io::Write for CharacterCounter {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     const CHAT: &str = "/v1/chat/completions";
 
     fn input(path: &str, body: &Value) -> u64 {
-        estimate(path, body).input_tokens
+        estimate(path, &Json::from(body)).input_tokens
     }
 
     #[test]
@@ -237,7 +259,7 @@ mod tests {
 
     #[test]
     fn the_largest_output_bound_counts_times_every_choice() {
-        let output = |path: &str, body| estimate(path, &body).max_output_tokens;
+        let output = |path: &str, body: Value| estimate(path, &Json::from(&body)).max_output_tokens;
         assert_eq!(output(CHAT, json!({})), None);
         assert_eq!(output(CHAT, json!({"max_tokens": 10})), Some(10));
         assert_eq!(
@@ -261,11 +283,18 @@ mod tests {
 
     proptest! {
         #[test]
+        fn tools_count_as_they_are_written(text in ".*", n: i64, b: bool) {
+            let tools = json!([{"a": text, "b": [n, b, null], "c": [], "d": {}}, {text: {"x": b}}]);
+            let characters = tools.to_string().chars().count() as u64;
+            prop_assert_eq!(input(CHAT, &json!({"tools": tools})), characters.div_ceil(4));
+        }
+
+        #[test]
         fn no_body_panics(text in ".{0,40}", n in any::<i64>(), tokens in any::<u64>()) {
             let body = json!({"messages": [text, {"content": [{"text": text}, n]}, [n]],
                 "input": {"content": n}, "prompt": [text, [n]], "n": n, "max_tokens": tokens});
             for path in [CHAT, "/v1/embeddings", "/x", ""] {
-                prop_assert!(estimate(path, &body).input_tokens >= 1);
+                prop_assert!(input(path, &body) >= 1);
             }
         }
     }

@@ -34,7 +34,8 @@ impl Foreign {
     pub(super) fn passed(&mut self, rate_per_ns: f64) {
         // 1 − u is never zero, whose logarithm is not a number.
         let gap = -(1.0 - self.rng.f64()).ln() / rate_per_ns;
-        self.next = self.next + duration(gap);
+        // Two at one instant would be lost among the rest, but no time at all would never end.
+        self.next = self.next + duration(gap.max(1.0));
     }
 
     /// Leaves out what lies too far before `now`.

@@ -139,8 +139,9 @@ impl Limit {
     }
 
     /// Real providers report the level from the top: a full bucket has used nothing. For what holds
-    /// less than a window's amount this counts what it cannot hold as used, which for a bucket keeps
-    /// `wait = (used + requested − limit) ÷ rate` true, the formula that clients compute with.
+    /// less than a window's amount this counts what it cannot hold as used, which for a bucket
+    /// keeps `wait = (used + requested − limit) ÷ rate` true, the formula that clients compute
+    /// with.
     pub(super) fn used(&self) -> u64 {
         let used = i128::from(self.amount) - i128::from(self.model.remaining());
         u64::try_from(used).unwrap_or(if used < 0 { 0 } else { u64::MAX })

@@ -1,21 +1,21 @@
 //! One spelling for every JSON value.
 
-use serde_json::{Map, Value};
+use brimful_providers::dialect::{Json, JsonText};
 
 /// Appends `value` to `out` in canonical form: keys sorted by their UTF-8 bytes at every depth, no
 /// white space, numbers and strings as `serde_json` writes them.
 ///
 /// `1` and `1.0` stay different: a server may treat them differently.
 ///
-/// Recurses once a level; values that `serde_json` has parsed are at most 128 levels deep.
-pub fn write_canonical_json(value: &Value, out: &mut Vec<u8>) {
+/// Recurses once a level; values that were parsed are at most 128 levels deep.
+pub fn write_canonical_json(value: &Json<'_>, out: &mut Vec<u8>) {
     match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => write_scalar(number, out),
-        Value::String(text) => write_scalar(text, out),
-        Value::Array(items) => {
+        Json::Null => out.extend_from_slice(b"null"),
+        Json::Bool(true) => out.extend_from_slice(b"true"),
+        Json::Bool(false) => out.extend_from_slice(b"false"),
+        Json::Number(number) => write_scalar(number, out),
+        Json::Text(text) => write_text(text, out),
+        Json::Array(items) => {
             out.push(b'[');
             for (n, item) in items.iter().enumerate() {
                 if n > 0 {
@@ -25,31 +25,29 @@ pub fn write_canonical_json(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Value::Object(map) => write_object(map, out),
-    }
-}
-
-fn write_object(map: &Map<String, Value>, out: &mut Vec<u8>) {
-    out.push(b'{');
-    // Most programs write the same few keys in the same order: sorted ones need no list.
-    if map.keys().is_sorted() {
-        write_entries(map.iter(), out);
-    } else {
-        let mut entries: Vec<_> = map.iter().collect();
-        entries.sort_unstable_by_key(|(key, _)| *key);
-        write_entries(entries.into_iter(), out);
-    }
-    out.push(b'}');
-}
-
-fn write_entries<'a>(entries: impl Iterator<Item = (&'a String, &'a Value)>, out: &mut Vec<u8>) {
-    for (n, (key, value)) in entries.enumerate() {
-        if n > 0 {
-            out.push(b',');
+        Json::Object(members) => {
+            out.push(b'{');
+            // They are sorted.
+            for (n, (key, value)) in members.iter().enumerate() {
+                if n > 0 {
+                    out.push(b',');
+                }
+                write_text(key, out);
+                out.push(b':');
+                write_canonical_json(value, out);
+            }
+            out.push(b'}');
         }
-        write_scalar(key, out);
-        out.push(b':');
-        write_canonical_json(value, out);
+    }
+}
+
+fn write_text(text: &JsonText<'_>, out: &mut Vec<u8>) {
+    if text.needs_no_escapes() {
+        out.push(b'"');
+        out.extend_from_slice(text.as_str().as_bytes());
+        out.push(b'"');
+    } else {
+        write_scalar(text.as_str(), out);
     }
 }
 
@@ -62,12 +60,13 @@ mod tests {
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
 
+    use serde_json::Value;
+
     use super::*;
 
     fn canonical(text: &str) -> String {
-        let value: Value = serde_json::from_str(text).unwrap();
         let mut out = Vec::new();
-        write_canonical_json(&value, &mut out);
+        write_canonical_json(&Json::parse(text).unwrap(), &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -115,7 +114,7 @@ mod tests {
         #[test]
         fn canonical_json_is_the_same_value_and_a_fixed_point(value in values()) {
             let mut out = Vec::new();
-            write_canonical_json(&value, &mut out);
+            write_canonical_json(&Json::from(&value), &mut out);
             let text = String::from_utf8(out).unwrap();
             prop_assert_eq!(&serde_json::from_str::<Value>(&text).unwrap(), &value);
             prop_assert_eq!(canonical(&text), text);

@@ -216,7 +216,7 @@ impl DeadLetters {
         self.line.shrink_to(BUFFER_KEPT_BYTES);
         appended.map_err(failed)?;
         self.count += 1;
-        open.syncer.wrote().map_err(|source| {
+        open.syncer.wrote(1).map_err(|source| {
             AppendError::not_durable(&self.options.path, letter.custom_id, source)
         })
     }

@@ -115,7 +115,7 @@ pub(super) fn is_torn_head(bytes: &[u8]) -> bool {
         })
 }
 
-/// Replaces the content of `line` by an answer, with its newline.
+/// Appends an answer to `line`, with its newline.
 pub(super) fn write_answer(line: &mut Vec<u8>, answer: &Answer<'_>) {
     write_head(line, answer.fingerprint, answer.custom_id);
     line.extend_from_slice(b",\"response\":");
@@ -130,6 +130,7 @@ pub(super) fn write_dead_letter<T: Serialize>(
     line: &mut Vec<u8>,
     letter: &DeadLetter<'_, T>,
 ) -> serde_json::Result<()> {
+    line.clear();
     write_head(line, letter.fingerprint, letter.custom_id);
     line.extend_from_slice(b",\"response\":");
     match &letter.response {
@@ -155,7 +156,6 @@ pub(super) fn write_dead_letter<T: Serialize>(
 }
 
 fn write_head(line: &mut Vec<u8>, fingerprint: Fingerprint, custom_id: &str) {
-    line.clear();
     line.extend_from_slice(LINE_START);
     write_display(line, &fingerprint);
     line.extend_from_slice(&AFTER_ID[..AFTER_ID.len() - 1]);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn line_of(answer: &Answer<'_>) -> String {
-        let mut line = b"left over".to_vec();
+        let mut line = Vec::new();
         write_answer(&mut line, answer);
         String::from_utf8(line).unwrap()
     }

@@ -77,18 +77,20 @@ impl Syncer {
         Ok(Self { shared, thread })
     }
 
-    /// Counts one more answer as written. Reports a failed fsync, again and again.
-    pub(super) fn wrote(&self) -> Result<(), Arc<io::Error>> {
+    /// Counts so many more answers as written. Reports a failed fsync, again and again.
+    pub(super) fn wrote(&self, answers: u64) -> Result<(), Arc<io::Error>> {
         let mut state = self.shared.lock();
-        state.written += 1;
+        state.written += answers;
         let first = state.first_unsynced.is_none();
         if first {
             state.first_unsynced = Some(Instant::now());
         }
         if let Some(grouping) = self.shared.grouping {
             let unsynced = state.written - self.shared.synced.load(Ordering::Relaxed);
+            let group_is_full = unsynced >= grouping.max_answers;
+            let was_full = unsynced - answers >= grouping.max_answers;
             // Waking costs a system call: only where the thread has something new to know.
-            if first || unsynced == grouping.max_answers {
+            if first || (group_is_full && !was_full) {
                 self.shared.wake.notify_one();
             }
         }

@@ -88,6 +88,19 @@ fn append(journal: &mut Journal, n: u8) -> Result<Appended, AppendError> {
     })
 }
 
+/// Appends the answers to these requests together.
+fn append_all(journal: &mut Journal, requests: &[u8]) -> Vec<Result<Appended, AppendError>> {
+    let ids: Vec<String> = requests.iter().map(|n| format!("row-{n}")).collect();
+    let answers = requests.iter().zip(&ids).map(|(&n, custom_id)| Answer {
+        fingerprint: fp(n),
+        custom_id,
+        status_code: 200,
+        request_id: Some("req"),
+        body: b"{\"text\":\"an answer\"}",
+    });
+    journal.append_all(&answers.collect::<Vec<_>>())
+}
+
 /// The line of the answer to request `n`.
 fn line_of(n: u8) -> Vec<u8> {
     let mut line = Vec::new();

@@ -13,7 +13,7 @@ use crate::request::Item;
 use crate::source::Source;
 
 /// Items handed over together while the driver is behind.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 /// Bytes of bodies handed over together.
 const BATCH_BYTES: usize = 1 << 20;
 

@@ -142,17 +142,24 @@ fn by_content(lines: &mut Lines, has_prompt: bool) -> Result<Detected, StartErro
     let Some(second) = lines.peek_line(next)? else {
         return Ok(text);
     };
-    let second = second.0;
-    for (delimiter, format) in [
-        (b'\t', Format::Tsv),
-        (b',', Format::Csv),
-        (b';', Format::Csv),
-    ] {
-        if is_header(&first, second, delimiter) {
-            return Ok(Detected { format, delimiter });
-        }
+    let second = second.0.to_vec();
+    if is_header(&first, &second, b'\t') {
+        return Ok(Detected {
+            format: Format::Tsv,
+            delimiter: b'\t',
+        });
     }
-    Ok(text)
+    // As for an input of which CSV is all that is known: it may be opened again as such.
+    let delimiter = delimiter_of(lines)?;
+    let is_table = is_header(&first, &second, delimiter);
+    Ok(if is_table {
+        Detected {
+            format: Format::Csv,
+            delimiter,
+        }
+    } else {
+        text
+    })
 }
 
 /// The first line that is not blank, and the offset behind it.
@@ -314,6 +321,10 @@ mod tests {
         assert_eq!(
             detected("x", b"id,text\n1,hello\n", None).unwrap(),
             csv(b',')
+        );
+        assert_eq!(
+            detected("x", b"id;name,first;x\n1;2,3;4\n", None).unwrap(),
+            csv(b';')
         );
         assert_eq!(format("x", b"id\ttext\n1\thello\n"), Format::Tsv);
         assert_eq!(format("x.tsv", b"text\n"), Format::Tsv);

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use brimful_providers::dialect::BodyError;
 
-use super::RESERVED_REMEDY;
 use super::template::shown_error;
+use super::{RESERVED_REMEDY, plain};
 
 /// Why a run cannot start with this input and these options. Everything that would fail every row
 /// is found here, before anything is sent.
@@ -132,10 +132,11 @@ impl OpenError {
             None => shown_error(error),
         };
         Self::Template {
-            flag: flag.to_owned(),
+            // The flag names keys of a body template, and the message what stands there.
+            flag: plain(flag),
             line,
             column,
-            message,
+            message: plain(&message),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use brimful_providers::dialect::{Prompt, build_body, estimate};
+use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, estimate};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value};
@@ -15,6 +15,8 @@ use super::template::Templates;
 use super::{Format, RESERVED_REMEDY, SourceOptions, batch, delimited, near, shown, template};
 use crate::fingerprint::Fingerprint;
 use crate::request::{BadRow, Item, Request};
+
+const STREAMED: &str = "`stream` is true, and a streamed answer cannot be journaled; drop it";
 
 /// Where a row stands.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +51,14 @@ struct Draft {
     id: Option<String>,
     path: Arc<str>,
     body: Bytes,
-    value: Value,
-    input_tokens: Option<u64>,
+    judged: Judged,
     columns: Option<Box<Row>>,
+}
+
+/// What its body makes of a request.
+struct Judged {
+    fingerprint: Fingerprint,
+    estimate: Estimate,
 }
 
 impl Maker {
@@ -194,12 +201,11 @@ impl Maker {
             }
         };
         match self.batch_request(text, &fields, &id) {
-            Ok((line, value, input_tokens)) => Ok(Draft {
+            Ok((line, judged)) => Ok(Draft {
                 id: Some(id),
                 path: line.path,
                 body: Bytes::copy_from_slice(line.body.as_bytes()),
-                value,
-                input_tokens,
+                judged,
                 columns,
             }),
             Err(reason) => Err(Defect {
@@ -215,14 +221,16 @@ impl Maker {
         text: &str,
         fields: &batch::Fields<'a>,
         id: &str,
-    ) -> Result<(batch::Line<'a>, Value, Option<u64>), String> {
+    ) -> Result<(batch::Line<'a>, Judged), String> {
         if !self.ids.insert(id) {
             return Err(duplicate("custom_id", id));
         }
         let line = fields.request(&mut self.last_url)?;
-        let value: Value = serde_json::from_str(line.body)
+        let body = Json::parse(line.body)
             .map_err(|error| format!("in `body`: {}", batch::json_reason(&error)))?;
-        refuse_stream(&value)?;
+        if body.get("stream") == Some(&Json::Bool(true)) {
+            return Err(STREAMED.to_owned());
+        }
         let input_tokens = match &self.options.estimate_column {
             None => None,
             Some(_) => {
@@ -230,7 +238,8 @@ impl Maker {
                 self.estimated(&RowView::Json(&row))?
             }
         };
-        Ok((line, value, input_tokens))
+        let judged = Judged::of(Some(id), &line.path, &body, input_tokens);
+        Ok((line, judged))
     }
 
     fn row_draft(&mut self, place: Place, view: RowView<'_>, text: &str) -> Result<Draft, Defect> {
@@ -251,14 +260,17 @@ impl Maker {
             }
         };
         match self.row_request(place, &view) {
-            Ok((value, input_tokens)) => Ok(Draft {
-                id,
-                path: Arc::clone(&self.path),
-                body: Bytes::from(value.to_string()),
-                value,
-                input_tokens,
-                columns,
-            }),
+            Ok((value, input_tokens)) => {
+                let body = Json::from(&value);
+                let judged = Judged::of(id.as_deref(), &self.path, &body, input_tokens);
+                Ok(Draft {
+                    id,
+                    path: Arc::clone(&self.path),
+                    body: Bytes::from(value.to_string()),
+                    judged,
+                    columns,
+                })
+            }
             Err(reason) => Err(Defect {
                 id,
                 reason,
@@ -292,7 +304,9 @@ impl Maker {
                     .map_err(|error| error.to_string())?
             }
         };
-        refuse_stream(&value)?;
+        if value.get("stream") == Some(&Value::Bool(true)) {
+            return Err(STREAMED.to_owned());
+        }
         Ok((value, input_tokens))
     }
 
@@ -355,6 +369,18 @@ impl Maker {
     }
 }
 
+impl Judged {
+    /// `input_tokens`: what the input says in the place of the estimate.
+    fn of(id: Option<&str>, path: &str, body: &Json<'_>, input_tokens: Option<u64>) -> Self {
+        let mut estimate = estimate(path, body);
+        estimate.input_tokens = input_tokens.unwrap_or(estimate.input_tokens);
+        Self {
+            fingerprint: Fingerprint::of_request_json(id, "POST", path, body),
+            estimate,
+        }
+    }
+}
+
 impl Defect {
     fn new(reason: String) -> Self {
         Self {
@@ -397,22 +423,19 @@ fn finish(place: Place, draft: Draft) -> Item {
         id,
         path,
         body,
-        value,
-        input_tokens,
+        judged,
         columns,
     } = draft;
-    let fingerprint = Fingerprint::of_request_json(id.as_deref(), "POST", &path, &value);
-    let estimate = estimate(&path, &value);
     Item::Request(Request {
         row: place.row,
         line: place.line,
         id: id.unwrap_or_else(|| place.row.to_string()),
-        fingerprint,
+        fingerprint: judged.fingerprint,
         method: Method::POST,
         path,
         body,
-        input_tokens: input_tokens.unwrap_or(estimate.input_tokens),
-        max_output_tokens: estimate.max_output_tokens,
+        input_tokens: judged.estimate.input_tokens,
+        max_output_tokens: judged.estimate.max_output_tokens,
         columns,
     })
 }
@@ -426,13 +449,6 @@ fn bad(place: Place, raw: &[u8], defect: Defect) -> Item {
         reason: defect.reason,
         columns: defect.columns,
     })
-}
-
-fn refuse_stream(body: &Value) -> Result<(), String> {
-    if body.get("stream") == Some(&Value::Bool(true)) {
-        return Err("`stream` is true, and a streamed answer cannot be journaled; drop it".into());
-    }
-    Ok(())
 }
 
 fn refuse_nul(found: bool) -> Result<(), String> {

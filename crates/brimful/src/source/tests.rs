@@ -417,6 +417,18 @@ fn a_template_that_never_ends_is_stopped() {
 }
 
 #[test]
+fn a_refused_template_is_named_without_its_control_characters() {
+    let options = SourceOptions {
+        prompt: None,
+        body_template: Some(r#"{"model":"t","\u001b[31m":"{{ a | \u001b }}"}"#.to_owned()),
+        ..named("x.jsonl")
+    };
+    let refusal = refusal(options, "{}");
+    assert!(refusal.contains("--body-template."), "{refusal}");
+    assert!(!refusal.contains(char::is_control), "{refusal:?}");
+}
+
+#[test]
 fn only_an_explicit_tojson_changes_the_type_of_a_body_string() {
     let template = r#"{"model":"t","messages":"{{ m | tojson }}","n":"{{ n }}",
         "k":"{{ n | int | tojson }}","s":"x {{ m | tojson }}","plain":"}{"}"#;
@@ -514,6 +526,25 @@ fn a_stream_is_copied_and_read_again_from_the_copy() {
         let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&spool).unwrap());
         assert_eq!(mode & 0o777, 0o600);
     }
+}
+
+#[test]
+fn a_table_is_read_again_with_the_same_delimiter() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("table");
+    std::fs::write(&path, "id;name,first;x\n1;2,3;4\n").unwrap();
+    let options = SourceOptions {
+        keep_columns: true,
+        input: Input::Path(path),
+        ..prompted("", "{{ id }}")
+    };
+    let first = Source::open(options).unwrap();
+    let again = Source::open(first.options_to_reread().unwrap()).unwrap();
+    assert_eq!(again.columns(), first.columns());
+    let first: Vec<_> = first.map(Result::unwrap).collect();
+    let again: Vec<_> = again.map(Result::unwrap).collect();
+    assert_eq!(prompt_of(&first[0]), "1");
+    assert_eq!(format!("{again:?}"), format!("{first:?}"));
 }
 
 #[test]

@@ -4,12 +4,12 @@
 //! time, so that a start with thousands in flight is no storm of handshakes.
 
 use std::io::Read;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use tokio::sync::Semaphore;
@@ -68,6 +68,8 @@ pub struct HttpTransport {
     headers: HeaderMap,
     timeout: Duration,
     response_max_bytes: usize,
+    /// The path that was sent last, and what became of it: nearly all requests have the same.
+    last_target: Mutex<Option<(Arc<str>, Uri)>>,
     idle: Mutex<Vec<Idle>>,
     dials: Semaphore,
 }
@@ -118,6 +120,7 @@ impl HttpTransport {
             headers,
             timeout: options.timeout,
             response_max_bytes: options.response_max_bytes,
+            last_target: Mutex::new(None),
             idle: Mutex::new(Vec::new()),
             dials: Semaphore::new(DIALS_MAX),
         })
@@ -183,17 +186,26 @@ impl HttpTransport {
     }
 
     fn message(&self, request: &Outgoing) -> Result<http::Request<Full<Bytes>>, SendError> {
-        let path = match self.prefix.strip_suffix("/v1") {
-            Some(root) if request.path.starts_with("/v1/") => format!("{root}{}", request.path),
-            _ => format!("{}{}", self.prefix, request.path),
-        };
-        let mut message = http::Request::builder()
-            .method(request.method.clone())
-            .uri(path)
-            .body(Full::new(request.body.clone()))
-            .map_err(|error| SendError::Connect(error.to_string()))?;
+        let mut message = http::Request::new(Full::new(request.body.clone()));
+        *message.method_mut() = request.method.clone();
+        *message.uri_mut() = self.target(&request.path)?;
         *message.headers_mut() = self.headers.clone();
         Ok(message)
+    }
+
+    fn target(&self, path: &Arc<str>) -> Result<Uri, SendError> {
+        let last = self.last_target.lock();
+        let mut last = last.unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, target)) = last.as_ref().filter(|(known, _)| known == path) {
+            return Ok(target.clone());
+        }
+        let target = match self.prefix.strip_suffix("/v1") {
+            Some(root) if path.starts_with("/v1/") => format!("{root}{path}"),
+            _ => format!("{}{path}", self.prefix),
+        };
+        let target = Uri::try_from(target).map_err(|e| SendError::Connect(e.to_string()))?;
+        *last = Some((Arc::clone(path), target.clone()));
+        Ok(target)
     }
 
     /// A connection and whether it was used before.
@@ -215,7 +227,8 @@ impl HttpTransport {
         if let Some(pooled) = self.pop_idle().filter(|idle| idle.sender.is_ready()) {
             return Ok((pooled, true));
         }
-        let mut connection = self.dialer.dial().await?;
+        // Boxed, because it is large and rare: it would be part of every attempt's future.
+        let mut connection = Box::pin(self.dialer.dial()).await?;
         connection
             .sender
             .ready()

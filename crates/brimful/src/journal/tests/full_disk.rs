@@ -159,3 +159,96 @@ fn half_a_line_that_cannot_be_cut_off_is_never_followed_by_another() {
     journal.close().unwrap();
     assert_eq!(place.content(), file_of(&[1, 4]));
 }
+
+#[test]
+fn answers_that_come_together_are_one_write() {
+    let place = Place::new();
+    let (mut journal, disk) = place.open_on_disk(10_000, 0, usize::MAX);
+    let outcomes = append_all(&mut journal, &[1, 2, 3, 4]);
+    assert!(outcomes.iter().all(|o| matches!(o, Ok(Appended::Fine))));
+    assert_eq!(outcomes.len(), 4);
+    assert_eq!(disk.writes.load(Ordering::Relaxed), 1);
+    assert_eq!(journal.written(), 4);
+    journal.close().unwrap();
+    assert_eq!(place.content(), file_of(&[1, 2, 3, 4]));
+}
+
+#[test]
+fn of_answers_that_come_together_on_a_full_disk_those_that_fit_are_kept_and_the_others_named() {
+    let place = Place::new();
+    let length = line_of(1).len();
+    let (mut journal, _disk) = place.open_on_disk(length * 2 + 10, 0, usize::MAX);
+    let outcomes = append_all(&mut journal, &[1, 2, 3, 4]);
+    assert!(
+        outcomes[..2]
+            .iter()
+            .all(|o| matches!(o, Ok(Appended::Fine)))
+    );
+    assert!(is_full(&outcomes[2], 3) && is_full(&outcomes[3], 4));
+    assert_eq!((outcomes.len(), journal.written()), (4, 2));
+    journal.close().unwrap();
+    assert_eq!(place.content(), file_of(&[1, 2]));
+}
+
+#[test]
+fn answers_that_come_together_on_a_full_disk_go_on_in_the_spare_room() {
+    let place = Place::new();
+    let length = line_of(1).len();
+    let (mut journal, _disk) = place.open_on_disk(length * 2 + 10, length * 2, usize::MAX);
+    let outcomes = append_all(&mut journal, &[1, 2, 3, 4, 5]);
+    let kept: Vec<_> = outcomes.iter().map(|o| o.as_ref().ok().copied()).collect();
+    let (fine, spare) = (Some(Appended::Fine), Some(Appended::OnSpare));
+    assert_eq!(kept, [fine, fine, spare, spare, None]);
+    assert!(is_full(&outcomes[4], 5));
+    journal.close().unwrap();
+    assert_eq!(place.content(), file_of(&[1, 2, 3, 4]));
+}
+
+#[test]
+fn answers_that_come_together_reach_a_disk_that_takes_a_few_bytes_at_a_time_whole() {
+    let place = Place::new();
+    let (mut journal, _disk) = place.open_on_disk(10_000, 0, 7);
+    assert!(
+        append_all(&mut journal, &[1, 2, 3])
+            .iter()
+            .all(Result::is_ok)
+    );
+    assert_eq!(place.content(), file_of(&[1, 2, 3]));
+}
+
+#[test]
+fn half_a_group_that_cannot_be_cut_off_is_never_followed_by_another_line() {
+    let place = Place::new();
+    let length = line_of(1).len();
+    let (mut journal, disk) = place.open_on_disk(length + 20, 0, usize::MAX);
+    disk.cannot_cut.store(true, Ordering::Relaxed);
+    let outcomes = append_all(&mut journal, &[1, 2]);
+    assert!(
+        outcomes
+            .iter()
+            .all(|o| matches!(o, Err(AppendError::Write { .. })))
+    );
+    disk.cannot_cut.store(false, Ordering::Relaxed);
+    *disk.room.lock().unwrap() = 10_000;
+    assert!(append_all(&mut journal, &[3, 4]).iter().all(Result::is_ok));
+    journal.close().unwrap();
+    assert_eq!(place.content(), file_of(&[3, 4]));
+}
+
+#[test]
+fn large_answers_that_come_together_are_written_one_by_one() {
+    let place = Place::new();
+    let (mut journal, disk) = place.open_on_disk(10 << 20, 0, usize::MAX);
+    let body = format!("\"{}\"", "x".repeat(TOGETHER_MAX_BYTES / 2));
+    let answer = Answer {
+        fingerprint: fp(1),
+        custom_id: "row",
+        status_code: 200,
+        request_id: None,
+        body: body.as_bytes(),
+    };
+    assert!(journal.append_all(&[answer; 3]).iter().all(Result::is_ok));
+    assert_eq!(disk.writes.load(Ordering::Relaxed), 3);
+    journal.close().unwrap();
+    assert_eq!(place.recover().answers, 3);
+}

@@ -82,6 +82,33 @@ fn a_group_of_answers_is_synced_when_it_is_full() {
 }
 
 #[test]
+fn answers_that_come_together_and_fill_a_group_are_synced_at_once() {
+    let place = Place::new();
+    let (mut journal, synced) = place.open_watched(Durability::Power, (NEVER, 3), false);
+    assert!(append_all(&mut journal, &[1, 2]).iter().all(Result::is_ok));
+    assert_eq!(synced.try_recv(), Err(TryRecvError::Empty));
+    assert!(append_all(&mut journal, &[3, 4]).iter().all(Result::is_ok));
+    synced.recv().unwrap();
+    until(|| journal.synced() == 4);
+}
+
+#[test]
+fn a_failed_sync_is_told_of_each_answer_that_comes_after_it() {
+    let place = Place::new();
+    let (mut journal, synced) = place.open_watched(Durability::Power, (Duration::ZERO, 1), true);
+    while append(&mut journal, 1).is_ok() {}
+    let outcomes = append_all(&mut journal, &[2, 3]);
+    for (outcome, id) in outcomes.iter().zip(["row-2", "row-3"]) {
+        assert!(
+            matches!(outcome, Err(AppendError::NotDurable { custom_id, .. }) if custom_id == id)
+        );
+    }
+    assert_eq!(outcomes.len(), 2);
+    assert!(matches!(journal.close(), Err(CloseError::Sync { .. })));
+    assert_eq!(synced.iter().count(), 1);
+}
+
+#[test]
 fn a_single_answer_is_synced_after_the_delay() {
     let place = Place::new();
     let delay = Duration::from_millis(2);
