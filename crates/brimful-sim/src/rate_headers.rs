@@ -4,10 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use brimful_core::Timestamp;
+use bytes::Bytes;
 use fastrand::Rng;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
 use crate::config::{RetryAfterStyle, ServerConfig};
+use crate::json::push_number;
 use crate::levels::Levels;
 
 pub(crate) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
@@ -43,11 +45,31 @@ pub(crate) fn append_levels(headers: &mut HeaderMap, levels: &Levels) {
         (INPUT_TOKENS, levels.input_tokens),
         (OUTPUT_TOKENS, levels.output_tokens),
     ];
-    for ([limit, remaining, reset], level) in told {
+    // All values lie in one buffer: on the busiest path of the server an allocation for each of
+    // them would cost more than writing them.
+    let mut text = Vec::with_capacity(96);
+    let mut ends = [[0; 3]; 4];
+    for ((_, level), ends) in told.iter().zip(&mut ends) {
         let Some(level) = level else { continue };
-        headers.insert(limit, HeaderValue::from(level.limit));
-        headers.insert(remaining, HeaderValue::from(level.remaining));
-        headers.insert(reset, value(&GoDuration(level.until_full).to_string()));
+        push_number(&mut text, level.limit);
+        ends[0] = text.len();
+        push_number(&mut text, level.remaining);
+        ends[1] = text.len();
+        push_go_duration(&mut text, level.until_full);
+        ends[2] = text.len();
+    }
+    let text = Bytes::from(text);
+    let mut start = 0;
+    for ((names, level), ends) in told.into_iter().zip(ends) {
+        if level.is_none() {
+            continue;
+        }
+        for (name, end) in names.into_iter().zip(ends) {
+            if let Ok(value) = HeaderValue::from_maybe_shared(text.slice(start..end)) {
+                headers.insert(name, value);
+            }
+            start = end;
+        }
     }
 }
 
@@ -118,28 +140,41 @@ pub(crate) struct GoDuration(pub(crate) Duration);
 
 impl fmt::Display for GoDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = ceil_millis(self.0);
-        if millis == 0 {
-            return f.write_str("0s");
-        }
-        if millis < 1_000 {
-            return write!(f, "{millis}ms");
-        }
-        let (secs, fraction) = (millis / 1_000, millis % 1_000);
-        let (hours, minutes) = (secs / 3_600, secs / 60 % 60);
-        if hours > 0 {
-            write!(f, "{hours}h")?;
-        }
-        if secs >= 60 {
-            write!(f, "{minutes}m")?;
-        }
-        write!(f, "{}", secs % 60)?;
-        if fraction > 0 {
-            let digits = format!("{fraction:03}");
-            write!(f, ".{}", digits.trim_end_matches('0'))?;
-        }
-        f.write_str("s")
+        let mut text = Vec::with_capacity(24);
+        push_go_duration(&mut text, self.0);
+        f.write_str(&String::from_utf8_lossy(&text))
     }
+}
+
+fn push_go_duration(out: &mut Vec<u8>, duration: Duration) {
+    let millis = ceil_millis(duration);
+    if (1..1_000).contains(&millis) {
+        push_number(out, millis);
+        out.extend_from_slice(b"ms");
+        return;
+    }
+    let (secs, fraction) = (millis / 1_000, millis % 1_000);
+    let (hours, minutes) = (secs / 3_600, secs / 60 % 60);
+    if hours > 0 {
+        push_number(out, hours);
+        out.push(b'h');
+    }
+    if secs >= 60 {
+        push_number(out, minutes);
+        out.push(b'm');
+    }
+    push_number(out, secs % 60);
+    if fraction > 0 {
+        let digits = [fraction / 100, fraction / 10 % 10, fraction % 10].map(|d| b'0' + d as u8);
+        let shown = 3 - digits
+            .iter()
+            .rev()
+            .take_while(|&&digit| digit == b'0')
+            .count();
+        out.push(b'.');
+        out.extend_from_slice(&digits[..shown]);
+    }
+    out.push(b's');
 }
 
 /// `1970-01-01T00:00:00Z`, for years up to 9999.
