@@ -50,9 +50,8 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         Ok(())
     })?;
     bench.report.section("The core, one thread");
-    let ns = |scenario, measure, samples| {
-        Figure::new(scenario, measure, "ns", Better::Lower, samples)
-    };
+    let ns =
+        |scenario, measure, samples| Figure::new(scenario, measure, "ns", Better::Lower, samples);
     let ratio = |measure, ours: &[f64]| {
         let ratios = ours.iter().zip(&peer).map(|(ours, peer)| ours / peer);
         Figure::new(ADMISSION, measure, "", Better::Lower, ratios.collect())
@@ -74,9 +73,8 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
 
 /// Requests, input, output and total tokens, each a little above what is asked of it.
 fn limits(shape: Shape) -> Vec<LimitSpec> {
-    let limit = |name: &str, kind, units| {
-        LimitSpec::new(name, kind, RATE * units, MINUTE).shape(shape)
-    };
+    let limit =
+        |name: &str, kind, units| LimitSpec::new(name, kind, RATE * units, MINUTE).shape(shape);
     vec![
         limit("rpm", LimitKind::Requests, 1),
         limit("itpm", LimitKind::InputTokens, INPUT_TOKENS),
@@ -139,7 +137,13 @@ fn step_ns(shape: Shape) -> Result<f64> {
             let result = AttemptResult::Answered(None);
             engine.handle_input(now, Input::Finished { attempt, result });
             while let Some(output) = engine.poll_output() {
-                let outcome = matches!(output, Output::Finish { outcome: Outcome::Answered, .. });
+                let outcome = matches!(
+                    output,
+                    Output::Finish {
+                        outcome: Outcome::Answered,
+                        ..
+                    }
+                );
                 answered += u32::from(outcome);
             }
         }
