@@ -180,6 +180,7 @@ fn percentiles_s(due: &[f64], happened: &[f64]) -> Result<[f64; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::load::{Face, Load};
 
     fn rounded(times: &[f64]) -> Vec<i64> {
         times
@@ -216,6 +217,23 @@ mod tests {
         let [p50, p99, p999] = percentiles_s(&due, &happened).unwrap();
         for (value, expected) in [(p50, 0.005), (p99, 0.0099), (p999, 0.00999)] {
             assert!((value / expected - 1.0).abs() < 0.01, "{value} {expected}");
+        }
+    }
+
+    #[test]
+    fn every_request_of_the_bare_client_arrives_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let input = short(50).write(folder.path()).unwrap();
+        for face in [Face::Pooled, Face::Connection] {
+            let server = Recorder::start().unwrap();
+            let load = Load {
+                url: server.base_url().parse().unwrap(),
+                input: input.clone(),
+                in_flight: 8,
+                face,
+            };
+            assert_eq!(load.run().unwrap().requests, 50, "{face:?}");
+            assert_eq!(server.stop().unwrap().len(), 50, "{face:?}");
         }
     }
 

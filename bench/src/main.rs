@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use self::bench::Bench;
 use self::load::Load;
 use self::saved::Saved;
+use self::zoo::Zoo;
 
 mod bare;
 mod bench;
@@ -35,6 +36,7 @@ mod saved;
 mod scale;
 mod server;
 mod workload;
+mod zoo;
 
 /// Figures of the engine and of the program.
 ///
@@ -90,6 +92,8 @@ enum Command {
     },
     /// Requests a second and processor time of `brimful mock` on one core
     Mock,
+    /// The engine against every model of the simulated provider, in virtual time
+    Zoo(Zoo),
     /// `brimful run` beside the rivals from Python's registry, in a virtual environment of its own;
     /// one round unless `--rounds` says otherwise, about twenty minutes
     Peers,
@@ -115,6 +119,7 @@ impl Command {
             Self::Lateness => lateness::run(bench),
             Self::Scale { requests } => scale::run(bench, *requests),
             Self::Mock => server::run(bench),
+            Self::Zoo(zoo) => zoo.run(bench),
             Self::Peers => peers::run(bench, root),
             Self::Load(load) => {
                 println!("{}", serde_json::to_string(&load.run()?)?);

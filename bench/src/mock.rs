@@ -64,10 +64,11 @@ impl Mock {
         Ok(serde_json::from_str(&self.exchange("GET", "/stats", "")?)?)
     }
 
-    /// Reads the server's clock by a request that its account forgets.
+    /// Reads the server's clock by a request, and empties its account before and after.
     ///
     /// The request takes what it costs from the server's limits until they have refilled.
     pub(crate) fn clock(&self) -> Result<Clock> {
+        self.exchange("POST", "/reset", "")?;
         let before = since_1970_s()?;
         let body = r#"{"model":"m","max_tokens":1,"messages":[{"role":"user","content":"?"}]}"#;
         self.exchange("POST", "/v1/chat/completions", body)?;

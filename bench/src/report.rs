@@ -47,6 +47,14 @@ impl Report {
         self.figures.push(figure);
     }
 
+    /// Adds a figure to the present section whose value has been printed already.
+    pub(crate) fn keep(&mut self, figure: Figure) {
+        self.figures.push(Figure {
+            section: self.section.clone(),
+            ..figure
+        });
+    }
+
     /// Adds a sentence that belongs to the present section.
     pub(crate) fn note(&mut self, text: &str) {
         if !self.quiet {
@@ -59,7 +67,8 @@ impl Report {
         &self.figures
     }
 
-    /// A table for each section: a row for each scenario, a column for each measure.
+    /// A table for each section: a row for each scenario and a column for each measure, or the
+    /// other way round where measures are many.
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
         for section in distinct(self.figures.iter().map(|figure| figure.section.as_str())) {
@@ -91,29 +100,40 @@ fn line(figure: &Figure) -> String {
 }
 
 fn table(figures: &[&Figure]) -> String {
-    let columns = distinct(figures.iter().map(|figure| figure.measure.as_str()));
+    let scenarios = distinct(figures.iter().map(|figure| figure.scenario.as_str()));
+    let measures = distinct(figures.iter().map(|figure| figure.measure.as_str()));
+    let find = |scenario: &str, measure: &str| {
+        figures
+            .iter()
+            .find(|figure| figure.scenario == scenario && figure.measure == measure)
+            .map_or_else(String::new, |figure| cell(figure))
+    };
+    if measures.len() >= 2 * scenarios.len() {
+        grid(&measures, &scenarios, |measure, scenario| {
+            find(scenario, measure)
+        })
+    } else {
+        grid(&scenarios, &measures, find)
+    }
+}
+
+fn grid(rows: &[&str], columns: &[&str], cell: impl Fn(&str, &str) -> String) -> String {
     let mut text = format!("| | {} |\n|---|", columns.join(" | "));
     text.push_str(&"---|".repeat(columns.len()));
     text.push('\n');
-    for scenario in distinct(figures.iter().map(|figure| figure.scenario.as_str())) {
-        let cells: Vec<String> = columns
-            .iter()
-            .map(|&column| {
-                figures
-                    .iter()
-                    .find(|figure| figure.scenario == scenario && figure.measure == column)
-                    .map_or_else(String::new, |figure| cell(figure))
-            })
-            .collect();
-        text.push_str(&format!("| {scenario} | {} |\n", cells.join(" | ")));
+    for row in rows {
+        let cells: Vec<String> = columns.iter().map(|column| cell(row, column)).collect();
+        text.push_str(&format!("| {row} | {} |\n", cells.join(" | ")));
     }
     text
 }
 
+/// Least and most are left out where they say nothing that the median does not.
 fn cell(figure: &Figure) -> String {
     let mut text = figure.value();
     let spread = figure.spread();
-    if !spread.is_empty() {
+    let wide = figure.most() - figure.least() > 0.01 * figure.median().abs();
+    if wide && !spread.is_empty() {
         text.push_str(&format!(" ({spread})"));
     }
     let verdict = figure.verdict();
@@ -139,29 +159,46 @@ mod tests {
     use super::*;
     use crate::figure::Better;
 
-    #[test]
-    fn markdown_has_a_row_for_each_scenario_and_a_column_for_each_measure() {
+    fn limits(scenarios: &[&str]) -> Report {
         let mut report = Report::new(true);
         report.section("Limits");
-        report.add(
-            Figure::new(
-                "W3",
-                "limit used",
-                "%",
-                Better::Higher,
-                vec![99.1, 99.0, 99.2],
-            )
-            .goal(98.5),
-        );
-        report.add(Figure::new("W3", "429s", "", Better::Lower, vec![0.0]).goal(0.0));
-        report.add(Figure::new("W2", "429s", "", Better::Lower, vec![3.0]));
+        for scenario in scenarios {
+            let used = vec![99.1, 99.0, 99.2];
+            report.add(Figure::new(scenario, "limit used", "%", Better::Higher, used).goal(98.5));
+            let throttled = vec![3.0, 1.0, 2.0];
+            report.add(Figure::new(scenario, "429s", "", Better::Lower, throttled).goal(0.0));
+        }
         report.note("By the server's account.");
+        report
+    }
+
+    #[test]
+    fn markdown_has_a_row_for_each_scenario_and_a_column_for_each_measure() {
         assert_eq!(
-            report.markdown(),
+            limits(&["W3", "W4"]).markdown(),
             "**Limits**\n\n| | limit used | 429s |\n|---|---|---|\n\
-             | W3 | 99.10 % (99–99.20), ≥ 98.50 % met | 0, ≤ 0 met |\n\
-             | W2 |  | 3 |\n\nBy the server's account.\n\n"
+             | W3 | 99.10 %, ≥ 98.50 % met | 2 (1–3), ≤ 0 missed |\n\
+             | W4 | 99.10 %, ≥ 98.50 % met | 2 (1–3), ≤ 0 missed |\n\
+             \nBy the server's account.\n\n"
         );
+    }
+
+    #[test]
+    fn many_measures_of_few_scenarios_are_rows() {
+        assert_eq!(
+            limits(&["W3"]).markdown(),
+            "**Limits**\n\n| | W3 |\n|---|---|\n\
+             | limit used | 99.10 %, ≥ 98.50 % met |\n\
+             | 429s | 2 (1–3), ≤ 0 missed |\n\
+             \nBy the server's account.\n\n"
+        );
+    }
+
+    #[test]
+    fn a_scenario_without_a_measure_has_an_empty_cell() {
+        let mut report = limits(&["W3", "W4"]);
+        report.add(Figure::new("W2", "429s", "", Better::Lower, vec![0.0]));
+        assert!(report.markdown().contains("| W2 |  | 0 |\n"));
     }
 
     #[test]

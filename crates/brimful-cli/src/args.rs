@@ -207,8 +207,8 @@ pub(crate) struct LimitArgs {
     /// limit, whatever their phase, and lose what --jitter takes
     #[arg(long, value_enum, default_value = "paced")]
     pub(crate) limit_shape: LimitShape,
-    /// What may be sent at once: requests, or a time (1s: one second of every rate). The capacity of
-    /// the server's buckets, or a part of its windows that surely nobody has used. Without it
+    /// What may be sent at once: requests, or a time (1s: one second of every rate). The capacity
+    /// of the server's buckets, or a part of its windows that surely nobody has used. Without it
     /// nothing is sent in bursts. Needs a --limit-shape other than paced
     #[arg(long, value_name = "N|TIME", value_parser = units::burst)]
     pub(crate) burst: Option<Burst>,

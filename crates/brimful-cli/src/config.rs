@@ -208,7 +208,8 @@ fn key_of(arg: &Arg) -> Option<&str> {
         .filter(|long| !matches!(*long, "help" | "version" | "config"))
 }
 
-fn hint(name: &str, known: &[&str]) -> String {
+/// The known name that was probably meant, or all of them.
+pub(crate) fn hint(name: &str, known: &[&str]) -> String {
     // Jaro-Winkler likes common beginnings; short names with two letters swapped need the other.
     let closeness = |candidate: &str| {
         let winkler = strsim::jaro_winkler(name, candidate);

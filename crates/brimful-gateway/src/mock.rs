@@ -1,8 +1,10 @@
 //! The fake provider on a socket.
 //!
 //! Everything that a reply says is decided by [`brimful_sim::Server`]; this module only reads
-//! requests, waits, and writes. HTTP/1.1 with keep-alive, no TLS. Besides the provider's paths:
-//! `GET /stats` gives the account as JSON, `POST /reset` starts a new one.
+//! requests, waits, and writes. HTTP/1.1 with keep-alive, HTTP/2 for clients that begin with it or
+//! choose it by ALPN, TLS where it is [given](MockServer::with_tls). Besides the providers' paths:
+//! `GET /stats` gives the account as JSON, `POST /reset` starts a new one, `GET /config` shows the
+//! configuration and `POST /config` changes it.
 //!
 //! ```no_run
 //! # async fn run() -> std::io::Result<()> {
@@ -25,6 +27,10 @@
 
 mod body;
 mod connection;
+mod control;
+mod exchange;
+mod settings;
+mod tls;
 
 use std::future::Future;
 use std::io;
@@ -38,6 +44,10 @@ use brimful_sim::{Ending, Server, ServerConfig, Stats, Ticket};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+pub use settings::{in_users_words, setting_names};
+pub use tls::{Tls, TlsError};
 
 /// Connections that the kernel holds for us: clients warm up pools of thousands at once, and one
 /// that is turned away comes back only after a second.
@@ -50,6 +60,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub struct MockServer {
     listener: TcpListener,
+    tls: Option<Tls>,
     brain: Arc<Brain>,
 }
 
@@ -95,8 +106,16 @@ impl MockServer {
         };
         Ok(Self {
             listener,
+            tls: None,
             brain: Arc::new(brain),
         })
+    }
+
+    /// The same server, speaking TLS to everyone. Default: to nobody.
+    #[must_use]
+    pub fn with_tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
     }
 
     /// Where it listens.
@@ -113,12 +132,13 @@ impl MockServer {
     /// The account so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.brain.lock().stats()
+        self.brain.stats()
     }
 
     /// Serves until `shutdown` is ready, then drops all connections at once.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
+        let tls: Option<TlsAcceptor> = self.tls.as_ref().map(Tls::acceptor);
         // Owned here, so that no connection outlives the server.
         let mut connections = JoinSet::new();
         loop {
@@ -126,8 +146,12 @@ impl MockServer {
                 biased;
                 () = &mut shutdown => return,
                 accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) if !self.brain.accepts_connections() => {
+                        connection::reset(&stream);
+                    }
                     Ok((stream, _)) => {
-                        connections.spawn(connection::serve(stream, Arc::clone(&self.brain)));
+                        let brain = Arc::clone(&self.brain);
+                        connections.spawn(connection::serve(stream, brain, tls.clone()));
                     }
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 },
@@ -141,7 +165,7 @@ impl Account {
     /// The account so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.0.lock().stats()
+        self.0.stats()
     }
 
     /// Starts a new one. Levels and requests in flight stay.
@@ -153,6 +177,14 @@ impl Account {
 impl Brain {
     fn now(&self) -> Timestamp {
         Timestamp::ZERO + self.origin.elapsed()
+    }
+
+    fn accepts_connections(&self) -> bool {
+        self.lock().accepts_connections(self.now())
+    }
+
+    fn stats(&self) -> Stats {
+        self.lock().stats()
     }
 
     /// Held for one decision, never while waiting. A panic in between leaves figures behind that

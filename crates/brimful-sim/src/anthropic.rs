@@ -8,7 +8,8 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::answer::{Answer, Decoration, Events};
 use crate::json::{push_hex, push_number, push_text};
-use crate::limits::Wait;
+use crate::levels::Levels;
+use crate::limits::{Level, Wait};
 use crate::refusal::Refusal;
 
 /// The status of an overloaded server, which no registry has.
@@ -121,7 +122,7 @@ pub(crate) fn message(refusal: &Refusal, path: &str, model: &str) -> String {
         Refusal::Throttled { denial, .. } => format!(
             "This request would exceed the rate limit for your organization (org-mock) of {} {}.",
             denial.limit,
-            denial.kind.in_words()
+            denial.in_words()
         ),
         Refusal::Exhausted => {
             "Your organization has reached its spend limit. Raise it to continue.".to_owned()
@@ -179,7 +180,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
 /// What Anthropic tells the level of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+enum Told {
     Requests,
     Tokens,
     InputTokens,
@@ -206,17 +207,26 @@ impl Told {
     }
 }
 
-/// Adds the level of one limit, which is full again at `full_at`, counted from the Unix epoch.
-pub(crate) fn append_level(
-    headers: &mut HeaderMap,
-    told: Told,
-    limit: u64,
-    remaining: u64,
-    full_at: Duration,
-) {
+/// Adds the level of each measure; `now` is counted from the Unix epoch.
+pub(crate) fn append_levels(headers: &mut HeaderMap, levels: &Levels, now: Duration) {
+    let told = [
+        (Told::Requests, levels.requests),
+        (Told::Tokens, levels.tokens),
+        (Told::InputTokens, levels.input_tokens),
+        (Told::OutputTokens, levels.output_tokens),
+    ];
+    for (told, level) in told {
+        if let Some(level) = level {
+            append_level(headers, told, level, now);
+        }
+    }
+}
+
+fn append_level(headers: &mut HeaderMap, told: Told, level: Level, now: Duration) {
     let [limit_name, remaining_name, reset_name] = told.names();
-    headers.insert(limit_name, HeaderValue::from(limit));
-    headers.insert(remaining_name, HeaderValue::from(remaining));
+    headers.insert(limit_name, HeaderValue::from(level.limit));
+    headers.insert(remaining_name, HeaderValue::from(level.remaining));
+    let full_at = now.saturating_add(level.until_full);
     let secs = full_at.as_secs() + u64::from(full_at.subsec_nanos() > 0);
     if let Ok(value) = HeaderValue::from_str(&crate::rate_headers::rfc3339(secs)) {
         headers.insert(reset_name, value);

@@ -151,7 +151,7 @@ pub struct ServerConfig {
     /// about 20 bytes for each different prompt answered. Default: yes.
     pub detailed_ledger: bool,
     /// Arrivals of which the ledger keeps instant, charge and fate
-    /// ([`Server::arrivals`](crate::Server::arrivals)), 24 bytes each; later ones are not logged.
+    /// ([`Server::arrivals`](crate::Server::arrivals)), 40 bytes each; later ones are not logged.
     /// Default: 0.
     pub arrivals_logged_max: usize,
     /// Changes on a timetable, in any order. Default: none.

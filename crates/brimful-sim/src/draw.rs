@@ -43,24 +43,41 @@ pub(crate) fn fault(config: &ServerConfig, rng: &mut Rng) -> Option<Fault> {
     None
 }
 
-/// Time to the first byte, without what the output tokens add.
-pub(crate) fn latency(config: &ServerConfig, rng: &mut Rng) -> Duration {
+/// Time to the first byte, without what the output tokens add, by a server that is `slowdown` times
+/// slower than it could be.
+pub(crate) fn latency(config: &ServerConfig, slowdown: f64, rng: &mut Rng) -> Duration {
     if config.latency_ms_median == 0.0 {
         return Duration::ZERO;
     }
-    millis(log_normal(
-        config.latency_ms_median,
-        config.latency_sigma,
-        rng,
-    ))
+    let drawn = log_normal(config.latency_ms_median, config.latency_sigma, rng);
+    millis(slowdown * drawn)
 }
 
-/// Time that `tokens` output tokens take.
-pub(crate) fn generation(config: &ServerConfig, tokens: u64) -> Duration {
+/// Time that `tokens` output tokens take, by a server that is `slowdown` times slower than it could
+/// be.
+pub(crate) fn generation(config: &ServerConfig, slowdown: f64, tokens: u64) -> Duration {
     if config.latency_ms_per_token == 0.0 {
         return Duration::ZERO;
     }
-    millis(config.latency_ms_per_token * tokens as f64)
+    millis(slowdown * config.latency_ms_per_token * tokens as f64)
+}
+
+/// How much slower a server with so many requests in flight is.
+pub(crate) fn slowdown(config: &ServerConfig, in_flight: u64) -> f64 {
+    let beyond = |most: u64| (in_flight as f64 / most as f64).max(1.0);
+    config.saturation_in_flight.map_or(1.0, beyond)
+}
+
+/// Time that a request takes to the server.
+pub(crate) fn arrival_delay(config: &ServerConfig, rng: &mut Rng) -> Duration {
+    if config.arrival_delay_ms_median == 0.0 {
+        return Duration::ZERO;
+    }
+    let (median, sigma) = (config.arrival_delay_ms_median, config.arrival_delay_sigma);
+    let drawn = millis(log_normal(median, sigma, rng));
+    config
+        .arrival_delay_max
+        .map_or(drawn, |most| drawn.min(most))
 }
 
 /// A draw around `median`; exactly it when `sigma` is zero.

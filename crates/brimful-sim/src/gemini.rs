@@ -36,7 +36,8 @@ impl Answer<'_> {
         self.pieces(first, piece, b"")
     }
 
-    /// What `done` tokens have given: usage is cumulative, and only the last piece says why it ends.
+    /// What `done` tokens have given: usage is cumulative, and only the last piece says why it
+    /// ends.
     fn candidate(&self, text: &[u8], done: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(400 + self.model.len() + text.len());
         out.extend_from_slice(br#"{"candidates":[{"content":{"parts":[{"text":""#);
@@ -87,7 +88,7 @@ pub(crate) fn message(refusal: &Refusal, path: &str, model: &str) -> String {
             format!(
                 "You exceeded your current quota, please check your plan and billing details.\n\
                  * Quota exceeded: {}, limit: {}, model: {model}{wait}",
-                denial.kind.in_words(),
+                denial.in_words(),
                 denial.limit
             )
         }
@@ -133,7 +134,19 @@ impl Quota {
         value: None,
     };
 
-    /// The one of a day: what is left of it does not come back by waiting.
+    /// Requests in any other time, or at a time.
+    pub(crate) const OTHER_REQUESTS: Self = Self {
+        id: "GenerateRequestsPerProjectPerModel",
+        ..Self::REQUESTS
+    };
+
+    /// Tokens in any other time.
+    pub(crate) const OTHER_TOKENS: Self = Self {
+        id: "GenerateContentInputTokensPerModel",
+        ..Self::TOKENS
+    };
+
+    /// Requests a day, which do not come back by waiting for a little.
     pub(crate) const EXHAUSTED: Self = Self {
         metric: "generate_requests_per_model_per_day",
         id: "GenerateRequestsPerDayPerProjectPerModel",

@@ -11,9 +11,9 @@ use http::StatusCode;
 use peaks::Peaks;
 use serde::Serialize;
 
-use crate::config::ServerConfig;
+use crate::config::Measure;
 use crate::draw::Fault;
-use crate::limits::Kind;
+use crate::limits::{LimitStats, Limits, Wait};
 use crate::reply::{Ending, Held};
 
 /// How long after the first arrival the start burst is counted.
@@ -37,6 +37,12 @@ pub struct Stats {
     pub throttled: ThrottledCounts,
     /// 429s because no money was left.
     pub exhausted: u64,
+    /// Requests that met an outage.
+    pub outage: u64,
+    /// Steps of the script that were carried out.
+    pub script_steps: u64,
+    /// Steps that could not be, after other changes.
+    pub script_steps_refused: u64,
 
     /// Arrivals.
     pub arrivals: u64,
@@ -44,17 +50,20 @@ pub struct Stats {
     pub requests_admitted: u64,
     /// Tokens charged at admission.
     pub tokens_reserved: u64,
-    /// The same after the corrections of `refund`; equal without it.
+    /// The same after the corrections of `refund` and `failed_requests_count`, and with output
+    /// charged as it is generated; equal without these.
     pub tokens_net: u64,
     /// Instant of the first admission.
     pub first_admission_ns: Option<u64>,
     /// Instant of the last admission.
     pub last_admission_ns: Option<u64>,
     /// (Requests admitted less the first) ÷ (rate × time from the first to the last admission), for
-    /// the tighter of the request limits. `None` without such a limit or with fewer than two.
+    /// the tightest of the request limits. `None` without such a limit or with fewer than two.
     pub utilisation_requests: Option<f64>,
-    /// The same for tokens, net of refunds.
+    /// The same for the tightest limit on tokens of input and output together, net of refunds.
     pub utilisation_tokens: Option<f64>,
+    /// Each rate limit's own account.
+    pub limits: Vec<LimitStats>,
 
     /// Answers that were handed over whole.
     pub answered: u64,
@@ -115,21 +124,66 @@ pub struct ThrottledCounts {
     pub requests_per_minute: u64,
     /// Requests a second.
     pub requests_per_second: u64,
+    /// Requests a day.
+    pub requests_per_day: u64,
     /// Tokens a minute.
     pub tokens_per_minute: u64,
+    /// Input tokens a minute.
+    pub input_tokens_per_minute: u64,
+    /// Output tokens a minute.
+    pub output_tokens_per_minute: u64,
     /// Requests in flight.
     pub concurrency: u64,
+    /// All limits that have no field of their own.
+    pub other: u64,
 }
 
 impl ThrottledCounts {
+    fn of(limits: &Limits) -> Self {
+        let mut counts = Self::default();
+        for (name, throttled) in limits.throttled() {
+            let count = match name {
+                "rpm" => &mut counts.requests_per_minute,
+                "rps" => &mut counts.requests_per_second,
+                "rpd" => &mut counts.requests_per_day,
+                "tpm" => &mut counts.tokens_per_minute,
+                "itpm" => &mut counts.input_tokens_per_minute,
+                "otpm" => &mut counts.output_tokens_per_minute,
+                "concurrency" => &mut counts.concurrency,
+                _ => &mut counts.other,
+            };
+            *count += throttled;
+        }
+        counts
+    }
+
     /// All of them.
     #[must_use]
     pub const fn total(&self) -> u64 {
         self.requests_per_minute
             + self.requests_per_second
+            + self.requests_per_day
             + self.tokens_per_minute
+            + self.input_tokens_per_minute
+            + self.output_tokens_per_minute
             + self.concurrency
+            + self.other
     }
+}
+
+/// An arrival as the limits saw it, for checks of the server by its own record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Arrival {
+    /// When.
+    pub at: Timestamp,
+    /// Tokens charged at admission, or asked for in vain.
+    pub tokens: u64,
+    /// Whether it was admitted.
+    pub admitted: bool,
+    /// Of a refused one, after exactly which time it would be admitted if nobody else came. `None`
+    /// where time alone does not help, and for admitted ones.
+    pub wait: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -138,16 +192,18 @@ pub(crate) struct Ledger {
     pub(crate) epoch: u64,
     counts: Stats,
     first_arrival: Option<Timestamp>,
-    /// Net tokens of the first admission, which utilisation leaves out.
-    first_tokens: u64,
+    /// The first arrivals at the limits, as many as are to be logged.
+    log: Vec<Arrival>,
+    log_max: usize,
     arrivals: Peaks,
     admissions: Peaks,
     prompts: HashSet<u64, BuildHasherDefault<AlreadyHashed>>,
 }
 
 impl Ledger {
-    pub(crate) fn new(detailed: bool) -> Self {
+    pub(crate) fn new(detailed: bool, log_max: usize) -> Self {
         Self {
+            log_max,
             counts: Stats {
                 detailed,
                 ..Stats::default()
@@ -159,7 +215,7 @@ impl Ledger {
     /// Forgets everything but what is in flight.
     pub(crate) fn clear(&mut self) {
         let in_flight = self.counts.in_flight;
-        let mut fresh = Self::new(self.counts.detailed);
+        let mut fresh = Self::new(self.counts.detailed, self.log_max);
         fresh.epoch = self.epoch + 1;
         fresh.counts.in_flight = in_flight;
         fresh.counts.peak_in_flight = in_flight;
@@ -191,7 +247,6 @@ impl Ledger {
         let first = counts.first_admission_ns.is_none();
         if first {
             counts.first_admission_ns = Some(now.as_nanos());
-            self.first_tokens = tokens;
         }
         counts.last_admission_ns = Some(now.as_nanos());
         counts.requests_admitted += 1;
@@ -209,14 +264,39 @@ impl Ledger {
         *self.counts.by_status.entry(status.as_u16()).or_default() += 1;
     }
 
-    pub(crate) const fn throttled(&mut self, kind: Kind) {
-        let counts = &mut self.counts.throttled;
-        match kind {
-            Kind::RequestsPerMinute => counts.requests_per_minute += 1,
-            Kind::RequestsPerSecond => counts.requests_per_second += 1,
-            Kind::TokensPerMinute => counts.tokens_per_minute += 1,
-            Kind::Concurrency => counts.concurrency += 1,
+    /// Notes what the limits said of an arrival.
+    pub(crate) fn judged(&mut self, at: Timestamp, tokens: u64, judged: Result<(), Wait>) {
+        if self.log.len() < self.log_max {
+            self.log.push(Arrival {
+                at,
+                tokens,
+                admitted: judged.is_ok(),
+                wait: match judged {
+                    Err(Wait::Time(time)) => Some(time),
+                    Ok(()) | Err(Wait::Slot | Wait::Forever) => None,
+                },
+            });
         }
+    }
+
+    pub(crate) fn log(&self) -> &[Arrival] {
+        &self.log
+    }
+
+    pub(crate) const fn met_outage(&mut self) {
+        self.counts.outage += 1;
+    }
+
+    pub(crate) const fn script_step(&mut self, done: bool) {
+        if done {
+            self.counts.script_steps += 1;
+        } else {
+            self.counts.script_steps_refused += 1;
+        }
+    }
+
+    pub(crate) const fn produced(&mut self, tokens: u64) {
+        self.counts.tokens_net = self.counts.tokens_net.saturating_add(tokens);
     }
 
     pub(crate) const fn exhausted(&mut self) {
@@ -235,19 +315,20 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn finished(&mut self, held: &Held, ending: Ending, refund: bool) {
+    /// Whether what belongs to `epoch` belongs to this account.
+    pub(crate) const fn is_of(&self, epoch: u64) -> bool {
+        self.epoch == epoch
+    }
+
+    /// Notes an end, after which `tokens` of what it reserved stay charged.
+    pub(crate) fn finished(&mut self, held: &Held, ending: Ending, tokens: u64) {
         let counts = &mut self.counts;
         counts.in_flight = counts.in_flight.saturating_sub(1);
         if held.epoch != self.epoch {
             return;
         }
-        if refund {
-            let settle = |tokens: u64| (tokens - held.tokens_reserved) + held.tokens_actual;
-            counts.tokens_net = settle(counts.tokens_net);
-            if held.first {
-                self.first_tokens = settle(self.first_tokens);
-            }
-        }
+        let reserved = counts.tokens_net.saturating_sub(held.reserved.tokens);
+        counts.tokens_net = reserved.saturating_add(tokens);
         match ending {
             Ending::Vanished => counts.abandoned += 1,
             Ending::Sent if held.answers => {
@@ -262,7 +343,7 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn stats(&self, config: &ServerConfig) -> Stats {
+    pub(crate) fn stats(&self, limits: &Limits) -> Stats {
         let mut stats = self.counts.clone();
         stats.most_arrivals_1s = self.arrivals.most_1s;
         stats.most_arrivals_60s = self.arrivals.most_60s;
@@ -270,33 +351,20 @@ impl Ledger {
         stats.most_admissions_60s = self.admissions.most_60s;
         stats.most_exact = stats.detailed && !self.arrivals.forgot && !self.admissions.forgot;
         stats.prompts_answered = self.prompts.len() as u64;
-        let per_minute = config.rpm.map(|rpm| rpm as f64 / 60.0);
-        let per_second = config.rps.map(|rps| rps as f64);
-        let requests_rate = match (per_minute, per_second) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        let tokens_rate = config.tpm.map(|tpm| tpm as f64 / 60.0);
-        stats.utilisation_requests = self.utilisation(
-            requests_rate,
-            self.counts.requests_admitted.saturating_sub(1),
-        );
-        stats.utilisation_tokens = self.utilisation(
-            tokens_rate,
-            self.counts.tokens_net.saturating_sub(self.first_tokens),
-        );
+        stats.throttled = ThrottledCounts::of(limits);
+        stats.limits = limits.stats();
+        stats.utilisation_requests = tightest(&stats.limits, Measure::Requests);
+        stats.utilisation_tokens = tightest(&stats.limits, Measure::Tokens);
         stats
     }
+}
 
-    fn utilisation(&self, rate_per_s: Option<f64>, quantity: u64) -> Option<f64> {
-        let (first, last) = (
-            self.counts.first_admission_ns?,
-            self.counts.last_admission_ns?,
-        );
-        let seconds = (last - first) as f64 / 1e9;
-        let share = quantity as f64 / (rate_per_s? * seconds);
-        share.is_finite().then_some(share)
-    }
+/// The utilisation of the limit on `measure` with the lowest rate.
+fn tightest(limits: &[LimitStats], measure: Measure) -> Option<f64> {
+    let of_measure = limits.iter().filter(|limit| limit.measure == measure);
+    let rate = |limit: &&LimitStats| limit.amount as f64 / limit.window_ns as f64;
+    let tightest = of_measure.min_by(|a, b| rate(a).total_cmp(&rate(b)));
+    tightest.and_then(|limit| limit.utilisation)
 }
 
 /// Takes a 64-bit hash for what it is.
@@ -322,89 +390,81 @@ impl Hasher for AlreadyHashed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ServerConfig;
+    use crate::limits::Charges;
 
-    fn held(prompt: u64, reserved: u64, actual: u64) -> Held {
+    fn held(prompt: u64, reserved: u64, output_tokens: u64) -> Held {
+        let reserved = Charges {
+            tokens: reserved,
+            ..Charges::default()
+        };
         Held {
             epoch: 0,
+            at: Timestamp::ZERO,
             prompt,
             answers: true,
+            failed: false,
             first: false,
-            tokens_reserved: reserved,
-            tokens_actual: actual,
+            reserved,
+            actual: Charges::default(),
             input_tokens: 1,
-            output_tokens: actual - 1,
+            output_tokens,
+            growing: None,
         }
     }
 
-    fn config(rpm: u64, tpm: u64) -> ServerConfig {
-        ServerConfig {
-            rpm: Some(rpm),
-            tpm: Some(tpm),
-            ..ServerConfig::default()
-        }
+    fn stats(ledger: &Ledger) -> Stats {
+        ledger.stats(&Limits::new(&ServerConfig::default(), 7))
     }
 
     #[test]
-    fn utilisation_leaves_out_the_first_admission_and_the_start_burst() {
-        let mut ledger = Ledger::new(true);
-        // 601 requests of 10 tokens, one each 100 ms: exactly 600 a minute.
-        for tick in 0..=600 {
-            ledger.admitted(Timestamp::from_millis(100 * tick + 5_000), 10);
-        }
-        let stats = ledger.stats(&config(600, 12_000));
-        assert_eq!(stats.utilisation_requests, Some(1.0));
-        assert_eq!(stats.utilisation_tokens, Some(0.5));
-        assert_eq!(
-            ledger.stats(&ServerConfig::default()).utilisation_requests,
-            None
-        );
-    }
-
-    #[test]
-    fn one_admission_has_no_utilisation() {
-        let mut ledger = Ledger::new(true);
-        ledger.admitted(Timestamp::from_secs(1), 10);
-        assert_eq!(ledger.stats(&config(1, 1)).utilisation_requests, None);
-    }
-
-    #[test]
-    fn refunds_change_the_tokens_that_count_the_first_ones_too() {
-        let mut ledger = Ledger::new(true);
+    fn what_stays_charged_at_the_end_is_what_counts() {
+        let mut ledger = Ledger::new(true, 0);
         assert!(ledger.admitted(Timestamp::ZERO, 100));
         assert!(!ledger.admitted(Timestamp::from_secs(60), 100));
-        ledger.finished(
-            &Held {
-                first: true,
-                ..held(1, 100, 30)
-            },
-            Ending::Sent,
-            true,
-        );
-        ledger.finished(&held(2, 100, 50), Ending::Sent, true);
-        let stats = ledger.stats(&config(600, 100));
-        assert_eq!((stats.tokens_reserved, stats.tokens_net), (200, 80));
-        assert_eq!(stats.utilisation_tokens, Some(0.5));
+        ledger.finished(&held(1, 100, 3), Ending::Sent, 30);
+        ledger.finished(&held(2, 100, 3), Ending::Vanished, 150);
+        ledger.produced(5);
+        let stats = stats(&ledger);
+        assert_eq!((stats.tokens_reserved, stats.tokens_net), (200, 185));
+    }
+
+    #[test]
+    fn arrivals_are_logged_up_to_the_bound() {
+        let mut ledger = Ledger::new(true, 2);
+        for second in 0..3 {
+            let judged = if second == 0 { Ok(()) } else { Err(Wait::Slot) };
+            ledger.judged(Timestamp::from_secs(second), 10 + second, judged);
+        }
+        let log = ledger.log().iter();
+        let log: Vec<_> = log
+            .map(|a| (a.at.as_nanos(), a.tokens, a.admitted))
+            .collect();
+        assert_eq!(log, [(0, 10, true), (1_000_000_000, 11, false)]);
+        ledger.clear();
+        ledger.judged(Timestamp::from_secs(9), 1, Ok(()));
+        assert_eq!(ledger.log().len(), 1);
     }
 
     #[test]
     fn only_answers_that_were_handed_over_count_as_answered() {
-        let mut ledger = Ledger::new(true);
+        let mut ledger = Ledger::new(true, 0);
         for _ in 0..5 {
             ledger.admitted(Timestamp::ZERO, 1);
         }
-        ledger.finished(&held(7, 1, 1), Ending::Vanished, false);
-        ledger.finished(&held(7, 1, 1), Ending::Sent, false);
-        ledger.finished(&held(7, 1, 1), Ending::Sent, false);
-        ledger.finished(&held(8, 1, 1), Ending::Sent, false);
+        ledger.finished(&held(7, 1, 1), Ending::Vanished, 1);
+        ledger.finished(&held(7, 1, 1), Ending::Sent, 1);
+        ledger.finished(&held(7, 1, 1), Ending::Sent, 1);
+        ledger.finished(&held(8, 1, 1), Ending::Sent, 1);
         ledger.finished(
             &Held {
                 answers: false,
                 ..held(8, 1, 1)
             },
             Ending::Sent,
-            false,
+            1,
         );
-        let stats = ledger.stats(&ServerConfig::default());
+        let stats = stats(&ledger);
         assert_eq!((stats.answered, stats.abandoned), (3, 1));
         assert_eq!((stats.prompts_answered, stats.duplicate_answers), (2, 1));
         assert_eq!((stats.in_flight, stats.peak_in_flight), (0, 5));
@@ -412,12 +472,12 @@ mod tests {
 
     #[test]
     fn what_was_admitted_before_a_clear_only_frees_its_place() {
-        let mut ledger = Ledger::new(true);
+        let mut ledger = Ledger::new(true, 0);
         ledger.admitted(Timestamp::ZERO, 9);
         ledger.clear();
-        assert_eq!(ledger.stats(&ServerConfig::default()).in_flight, 1);
-        ledger.finished(&held(7, 9, 3), Ending::Sent, true);
-        let stats = ledger.stats(&ServerConfig::default());
+        assert_eq!(stats(&ledger).in_flight, 1);
+        ledger.finished(&held(7, 9, 3), Ending::Sent, 3);
+        let stats = stats(&ledger);
         assert_eq!(
             (stats.in_flight, stats.answered, stats.tokens_net),
             (0, 0, 0)
@@ -426,13 +486,10 @@ mod tests {
 
     #[test]
     fn the_start_burst_is_counted_from_the_first_arrival() {
-        let mut ledger = Ledger::new(true);
+        let mut ledger = Ledger::new(true, 0);
         for millis in [500, 510, 599, 600, 700] {
             ledger.arrived(Timestamp::from_millis(millis));
         }
-        assert_eq!(
-            ledger.stats(&ServerConfig::default()).arrivals_first_100ms,
-            3
-        );
+        assert_eq!(stats(&ledger).arrivals_first_100ms, 3);
     }
 }

@@ -42,18 +42,22 @@ mod gemini;
 mod hash;
 mod json;
 mod ledger;
+mod levels;
 mod limits;
+mod production;
 mod prompt;
 mod rate_headers;
 mod refusal;
 mod reply;
 mod server;
+pub mod virtual_run;
 
 pub use config::{
     BearerKey, Change, Charge, ConfigError, ConfigPatch, Enforcement, LevelHeaders, LimitRule,
     Measure, Outage, RetryAfterStyle, Script, ScriptStep, ServerConfig,
 };
 pub use hash::answer_tag;
-pub use ledger::{FaultCounts, Stats, ThrottledCounts};
+pub use ledger::{Arrival, FaultCounts, Stats, ThrottledCounts};
+pub use limits::LimitStats;
 pub use reply::{Action, Chunk, Ending, IncomingRequest, Reply, Ticket};
 pub use server::Server;

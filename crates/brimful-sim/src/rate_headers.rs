@@ -8,7 +8,7 @@ use fastrand::Rng;
 use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
 use crate::config::{RetryAfterStyle, ServerConfig};
-use crate::limits::{Bucket, Limits};
+use crate::levels::Levels;
 
 pub(crate) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
@@ -24,34 +24,31 @@ const TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
 
-/// Adds the level of each limit. There is one set of names for requests: the minute's limit has it,
-/// or the second's when there is no other.
-pub(crate) fn append_levels(headers: &mut HeaderMap, limits: &Limits) {
-    let requests = limits
-        .requests_per_minute
-        .as_ref()
-        .or(limits.requests_per_second.as_ref());
-    if let Some(bucket) = requests {
-        append_level(headers, REQUESTS, bucket);
-    }
-    if let Some(bucket) = &limits.tokens_per_minute {
-        append_level(headers, TOKENS, bucket);
-    }
-}
+const INPUT_TOKENS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-input-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-input-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-input-tokens"),
+];
+const OUTPUT_TOKENS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-output-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-output-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-output-tokens"),
+];
 
-/// Takes all levels away again, and says whether there were any.
-pub(crate) fn remove_levels(headers: &mut HeaderMap) -> bool {
-    let mut any = false;
-    for name in REQUESTS.iter().chain(&TOKENS) {
-        any |= headers.remove(name).is_some();
+/// Adds the level of each measure.
+pub(crate) fn append_levels(headers: &mut HeaderMap, levels: &Levels) {
+    let told = [
+        (REQUESTS, levels.requests),
+        (TOKENS, levels.tokens),
+        (INPUT_TOKENS, levels.input_tokens),
+        (OUTPUT_TOKENS, levels.output_tokens),
+    ];
+    for ([limit, remaining, reset], level) in told {
+        let Some(level) = level else { continue };
+        headers.insert(limit, HeaderValue::from(level.limit));
+        headers.insert(remaining, HeaderValue::from(level.remaining));
+        headers.insert(reset, value(&GoDuration(level.until_full).to_string()));
     }
-    any
-}
-
-fn append_level(headers: &mut HeaderMap, [limit, remaining, reset]: [HeaderName; 3], b: &Bucket) {
-    headers.insert(limit, HeaderValue::from(b.amount()));
-    headers.insert(remaining, HeaderValue::from(b.remaining().max(0)));
-    headers.insert(reset, value(&GoDuration(b.until_full()).to_string()));
 }
 
 /// The wait that a 429 names: the exact one, unless the server is configured to lie.

@@ -6,8 +6,9 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::answer::Decoration;
+use crate::config::Measure;
 use crate::json::push_text;
-use crate::limits::{Denial, Kind, Wait};
+use crate::limits::{Denial, Wait};
 use crate::rate_headers::GoDuration;
 
 /// Why there is no answer.
@@ -70,9 +71,9 @@ impl Refusal {
             Self::WrongMethod | Self::BadRequest(_) | Self::TooLong => {
                 ("invalid_request_error", None)
             }
-            Self::Throttled { denial, .. } => match denial.kind {
-                Kind::TokensPerMinute => ("tokens", Some("rate_limit_exceeded")),
-                _ => ("requests", Some("rate_limit_exceeded")),
+            Self::Throttled { denial, .. } => match denial.measure {
+                None | Some(Measure::Requests) => ("requests", Some("rate_limit_exceeded")),
+                Some(_) => ("tokens", Some("rate_limit_exceeded")),
             },
             Self::Exhausted => ("insufficient_quota", Some("insufficient_quota")),
             Self::Broken => ("server_error", None),
@@ -109,20 +110,51 @@ impl Refusal {
     }
 }
 
+/// A limit as messages name it: `tokens per min (TPM)`, `requests per 10s`.
+fn named(denial: &Denial) -> String {
+    let (what, short) = match denial.measure {
+        None => return "concurrent requests".to_owned(),
+        Some(Measure::Requests) => ("requests", "R"),
+        Some(Measure::Tokens) => ("tokens", "T"),
+        Some(Measure::InputTokens) => ("input tokens", "IT"),
+        Some(Measure::OutputTokens) => ("output tokens", "OT"),
+    };
+    match denial.window.as_nanos() {
+        1_000_000_000 => format!("{what} per second ({short}PS)"),
+        60_000_000_000 => format!("{what} per min ({short}PM)"),
+        86_400_000_000_000 => format!("{what} per day ({short}PD)"),
+        _ => format!("{what} per {}", GoDuration(denial.window)),
+    }
+}
+
+impl Denial {
+    /// What the limit counts, and in what time: `input tokens per minute`.
+    pub(crate) fn in_words(&self) -> String {
+        let what = match self.measure {
+            None => return "concurrent requests".to_owned(),
+            Some(Measure::Requests) => "requests",
+            Some(Measure::Tokens) => "tokens",
+            Some(Measure::InputTokens) => "input tokens",
+            Some(Measure::OutputTokens) => "output tokens",
+        };
+        match self.window.as_nanos() {
+            1_000_000_000 => format!("{what} per second"),
+            60_000_000_000 => format!("{what} per minute"),
+            86_400_000_000_000 => format!("{what} per day"),
+            _ => format!("{what} per {}", GoDuration(self.window)),
+        }
+    }
+}
+
 fn throttled(denial: &Denial, told: Duration, model: &str) -> String {
     let Denial {
-        kind,
         limit,
         used,
         requested,
         wait,
+        ..
     } = *denial;
-    let on = match kind {
-        Kind::RequestsPerMinute => "requests per min (RPM)",
-        Kind::RequestsPerSecond => "requests per second (RPS)",
-        Kind::TokensPerMinute => "tokens per min (TPM)",
-        Kind::Concurrency => "concurrent requests",
-    };
+    let on = named(denial);
     match wait {
         Wait::Forever => format!(
             "Request too large for {model} in organization org-mock on {on}: Limit {limit}, \
@@ -154,7 +186,8 @@ mod tests {
     #[test]
     fn a_429_names_limit_level_charge_and_wait() {
         let denial = Denial {
-            kind: Kind::TokensPerMinute,
+            measure: Some(Measure::Tokens),
+            window: Duration::from_secs(60),
             limit: 10_000,
             used: 8_554,
             requested: 3_082,

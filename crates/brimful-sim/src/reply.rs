@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use brimful_core::Timestamp;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
+
+use crate::limits::Charges;
 
 /// A whole request as it arrived.
 #[derive(Clone, Copy, Debug)]
@@ -107,16 +110,24 @@ pub struct Ticket {
 pub(crate) struct Held {
     /// The ledger's age: one that was cleared since does not count this end.
     pub(crate) epoch: u64,
+    /// When it was admitted.
+    pub(crate) at: Timestamp,
     /// Identifies path and body.
     pub(crate) prompt: u64,
     /// Whether what is sent is an answer and not a fault.
     pub(crate) answers: bool,
+    /// Whether it failed: what is sent was not even generated.
+    pub(crate) failed: bool,
     /// Whether it was the ledger's first admission.
     pub(crate) first: bool,
-    pub(crate) tokens_reserved: u64,
-    pub(crate) tokens_actual: u64,
+    /// What it took at admission.
+    pub(crate) reserved: Charges,
+    /// What it would have taken had its usage been known.
+    pub(crate) actual: Charges,
     pub(crate) input_tokens: u64,
     pub(crate) output_tokens: u64,
+    /// The answer that is charged as it grows.
+    pub(crate) growing: Option<u64>,
 }
 
 /// How a request ended.

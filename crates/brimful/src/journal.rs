@@ -1,9 +1,9 @@
 //! The journal: every answer once, whatever kills the run.
 //!
-//! A journal is a file of lines in OpenAI Batch output form that is only ever appended to; answers
-//! that arrive together are one `write`. Opening it takes the lock on the output, reads what
-//! earlier runs have answered and repairs what a crash has left behind. Next to a journal at
-//! `PATH` there may be:
+//! A journal is a file of lines in OpenAI Batch output form that is only ever appended to, answers
+//! that arrive together with one `write`. Opening it takes the lock on the output, reads what
+//! earlier runs have answered and repairs what a crash has left behind. Next to a journal at `PATH`
+//! there may be:
 //!
 //! | file | what it is |
 //! |---|---|

@@ -7,7 +7,7 @@ use std::path::Path;
 use brimful::fingerprint::Fingerprint;
 use brimful::request::{BadRow, Item, Request};
 use brimful::source::{Format, Input, Source, SourceOptions, validate};
-use brimful_providers::dialect::{Endpoint, check_path};
+use brimful_providers::dialect::{Endpoint, Json, check_path};
 use serde_json::{Value, json};
 
 use crate::is_one_line;
@@ -112,6 +112,7 @@ fn sendable(request: &Request) {
     assert!(!request.id.is_empty());
     let body: Value = serde_json::from_slice(&request.body).expect("a body is JSON");
     assert!(body.is_object() && body["stream"] != true, "{body}");
+    let body = parsed(&request.body);
     let named = Fingerprint::of_request_json(Some(&request.id), "POST", &request.path, &body);
     let nameless = Fingerprint::of_request_json(None, "POST", &request.path, &body);
     if let Some(columns) = &request.columns {
@@ -119,6 +120,11 @@ fn sendable(request: &Request) {
     }
     let own = request.fingerprint;
     assert!(own == named || (own == nameless && request.id == request.row.to_string()));
+}
+
+fn parsed(body: &[u8]) -> Json<'_> {
+    let text = std::str::from_utf8(body).expect("a body is text");
+    Json::parse(text).expect("a body is JSON")
 }
 
 fn explained(bad: &BadRow) {
@@ -200,7 +206,7 @@ fn as_batch(folder: &Path, items: &[Item]) {
         assert_eq!((&item.id, &item.path), (&request.id, &request.path));
         assert_eq!(item.body, request.body);
         assert_eq!(item.max_output_tokens, request.max_output_tokens);
-        let body: Value = serde_json::from_slice(&item.body).expect("a body is JSON");
+        let body = parsed(&item.body);
         let named = Fingerprint::of_request_json(Some(&item.id), "POST", &item.path, &body);
         assert_eq!(item.fingerprint, named);
     }

@@ -1,8 +1,10 @@
 //! The simulated provider shares no code with the engine's limiters.
 //!
-//! Were both the same code, "no 429s" would be true by construction. So the simulator may take from
-//! the core only the words in which the two speak. Tokens are searched and not paths, because a
-//! macro's arguments are no paths yet.
+//! Were both the same code, "no 429s" would be true by construction. So the simulated server may
+//! take from the core only the words in which the two speak. Only the virtual runs, which set
+//! engine and server against each other, know both, and the server must not reach the engine
+//! through them either. Tokens are searched and not paths, because a macro's arguments are no paths
+//! yet.
 
 use proc_macro2::{TokenStream, TokenTree};
 
@@ -10,12 +12,28 @@ use super::Problem;
 use super::source::Source;
 
 const SIMULATOR: &str = "crates/brimful-sim/src/";
+/// The only files of the simulator that may use the engine, and their module's name.
+const VIRTUAL_RUNS: [&str; 11] = [
+    "crates/brimful-sim/src/virtual_run.rs",
+    "crates/brimful-sim/src/virtual_run/checks.rs",
+    "crates/brimful-sim/src/virtual_run/client.rs",
+    "crates/brimful-sim/src/virtual_run/flight.rs",
+    "crates/brimful-sim/src/virtual_run/promise.rs",
+    "crates/brimful-sim/src/virtual_run/report.rs",
+    "crates/brimful-sim/src/virtual_run/trace.rs",
+    "crates/brimful-sim/src/virtual_run/zoo.rs",
+    "crates/brimful-sim/src/virtual_run/zoo/faults.rs",
+    "crates/brimful-sim/src/virtual_run/zoo/rates.rs",
+    "crates/brimful-sim/src/virtual_run/zoo/tokens.rs",
+];
+const VIRTUAL_RUN: &str = "virtual_run";
+const ROOT: &str = "crates/brimful-sim/src/lib.rs";
 const CORE: &str = "brimful_core";
 const SHARED_WORDS: [&str; 3] = ["Timestamp", "Usage", "Class"];
 
 pub(super) fn check(source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if source.path.starts_with(SIMULATOR) {
+    if source.path.starts_with(SIMULATOR) && !VIRTUAL_RUNS.contains(&source.path.as_str()) {
         search(&source.path, source.tokens.clone(), &mut problems);
     }
     problems
@@ -31,6 +49,11 @@ fn search(path: &str, tokens: TokenStream, problems: &mut Vec<Problem>) {
                 let what = format!(
                     "the simulator may take only {words} from `{CORE}`: write what it needs anew"
                 );
+                problems.push(Problem::new(path, name.span().start().line, what));
+            }
+            // Only the crate's root names the module, to declare it.
+            TokenTree::Ident(name) if name == VIRTUAL_RUN && path != ROOT => {
+                let what = format!("the simulated server may not use `{VIRTUAL_RUN}`");
                 problems.push(Problem::new(path, name.span().start().line, what));
             }
             _ => {}
@@ -106,6 +129,26 @@ mod tests {
         ] {
             assert_eq!(found("crates/brimful-sim/src/a/b.rs", text), 1, "{text}");
         }
+    }
+
+    #[test]
+    fn the_virtual_runs_know_both_sides_and_the_server_does_not_know_them() {
+        let engine = "use brimful_core::Engine;";
+        assert_eq!(
+            found("crates/brimful-sim/src/virtual_run/client.rs", engine),
+            0
+        );
+        let unnamed = "crates/brimful-sim/src/virtual_run/limits.rs";
+        assert_eq!(found(unnamed, engine), 1, "the files are named one by one");
+        let back_door = "use crate::virtual_run::VirtualRun;";
+        assert_eq!(
+            found("crates/brimful-sim/src/limits/bucket.rs", back_door),
+            1
+        );
+        assert_eq!(
+            found("crates/brimful-sim/src/lib.rs", "pub mod virtual_run;"),
+            0
+        );
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::workdir::{Invocation, Running, TestDir, until};
 pub(crate) struct Mock {
     running: Running,
     base_url: String,
-    // Its working folder.
-    _dir: TestDir,
+    /// Its working folder.
+    dir: TestDir,
 }
 
 impl Mock {
@@ -28,8 +28,20 @@ impl Mock {
         })
     }
 
+    /// A mock with these flags in a folder that has its files already.
+    pub(crate) fn start_in(dir: TestDir, flags: &str) -> Self {
+        Self::start_in_with(dir, flags, |invocation| invocation)
+    }
+
     fn start_with(flags: &str, change: impl FnOnce(Invocation) -> Invocation) -> Self {
-        let dir = TestDir::new();
+        Self::start_in_with(TestDir::new(), flags, change)
+    }
+
+    fn start_in_with(
+        dir: TestDir,
+        flags: &str,
+        change: impl FnOnce(Invocation) -> Invocation,
+    ) -> Self {
         let invocation = dir.brimful("mock --listen 127.0.0.1:0").args(flags);
         let running = change(invocation).start();
         let base_url = until("the mock's address", || {
@@ -39,7 +51,7 @@ impl Mock {
         Self {
             running,
             base_url,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -50,7 +62,7 @@ impl Mock {
 
     /// `127.0.0.1:4321`.
     pub(crate) fn address(&self) -> &str {
-        let rest = self.base_url.strip_prefix("http://").unwrap();
+        let (_, rest) = self.base_url.split_once("://").unwrap();
         rest.strip_suffix("/v1").unwrap()
     }
 
@@ -66,6 +78,11 @@ impl Mock {
         stats[name]
             .as_u64()
             .unwrap_or_else(|| panic!("no {name} in {stats}"))
+    }
+
+    /// A file in its working folder.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.dir.path(name).to_str().unwrap().to_owned()
     }
 
     /// The body of the reply to one request.

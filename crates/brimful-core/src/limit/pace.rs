@@ -21,14 +21,17 @@ pub(super) const DEBT: Duration = Duration::from_secs(24 * 3600);
 /// scaled by `den`; no floats.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
-    /// Units per nanosecond, times `den`.
-    num: i128,
-    den: i128,
+    /// Units per nanosecond, times `den`. Both are kept in 64 bits: products of two such are one
+    /// instruction, products of 128 bits are not.
+    num: u64,
+    den: u64,
     level: i128,
-    /// When the level was last changed. `None` before the first start.
-    at: Option<Timestamp>,
+    /// When the level was last changed. `NEVER` before the first start: no time has passed since.
+    at: Timestamp,
     /// Highest level that waiting can earn.
     cap: i128,
+    /// The largest request of which two fit into `cap`, one of them by its last unit.
+    small: u64,
     /// Lowest level that settling can leave.
     floor: i128,
     /// Whether what waiting has earned is a declared burst: a pause does not end it.
@@ -39,15 +42,18 @@ impl Pace {
     /// Earns `num` units in `den` nanoseconds. `amount` is the most that one request takes; `burst`
     /// units may start at once, where it is declared.
     pub(super) fn new(amount: u64, num: u64, den: u64, burst: Option<u64>) -> Self {
-        let (num, den) = (i128::from(num), i128::from(den));
-        let declared = i128::from(burst.unwrap_or(0).min(amount)) * den;
+        let declared = product(burst.unwrap_or(0).min(amount), den);
+        let cap = declared.max(product(num, nanos(CATCH_UP)));
+        // 2 × size − 1 ≤ cap, solved for units.
+        let small = (cap + 1) / 2 / i128::from(den);
         Self {
             num,
             den,
-            level: (declared - den).max(0),
-            at: None,
-            cap: declared.max(num * i128::from(nanos(CATCH_UP))),
-            floor: -(i128::from(amount) * den + num * i128::from(nanos(DEBT))),
+            level: (declared - i128::from(den)).max(0),
+            at: Timestamp::NEVER,
+            cap,
+            small: u64::try_from(small).unwrap_or(u64::MAX),
+            floor: -(product(amount, den) + product(num, nanos(DEBT))),
             keeps: burst.is_some(),
         }
     }
@@ -55,31 +61,36 @@ impl Pace {
     /// The instant from which the level is at or above zero.
     #[inline]
     pub(super) fn earliest(&self, now: Timestamp) -> Timestamp {
-        let level = self.level_at(now);
+        let level = self.earned(now);
         if level >= 0 {
-            now
-        } else {
-            // Should the clock have stepped back, nothing is earned until it is where it was.
-            self.at.map_or(now, |at| at.max(now)) + time_to_earn(-level, self.num)
+            return now;
         }
+        // Should the clock have stepped back, nothing is earned until it is where it was.
+        self.at.max(now) + time_to_earn(-level, i128::from(self.num))
     }
 
     /// Takes `units` at `now`. Of the level that waiting has earned, no more counts than lets
-    /// max(`units`, 50 ms of the rate, the burst) start at this one moment, if the next are as large; of
-    /// mixed sizes, the last may reach beyond.
+    /// max(`units`, 50 ms of the rate, the burst) start at this one moment, if the next are as
+    /// large; of mixed sizes, the last may reach beyond.
     #[inline]
     pub(super) fn take(&mut self, now: Timestamp, units: u64) {
-        let size = i128::from(units) * self.den;
-        let useful = (self.cap - size).max((size - 1).min(self.cap));
-        self.level = self.level_at(now).min(useful) - size;
-        self.at = self.at.max(Some(now));
+        let size = product(units, self.den);
+        // Of several small ones each finds what is left, of a large one the last unit is enough.
+        let useful = if units <= self.small {
+            self.cap - size
+        } else {
+            (size - 1).min(self.cap)
+        };
+        let earned = self.earned(now);
+        self.level = if earned > useful { useful } else { earned } - size;
+        self.touch(now);
     }
 
     /// Corrects the level by units that turned out not to be used (`+`) or used beyond (`−`).
     pub(super) fn correct(&mut self, now: Timestamp, units: i128) {
-        let level = self.level_at(now) + units * self.den;
+        let level = self.earned(now).min(self.cap) + units * i128::from(self.den);
         self.level = level.max(self.floor);
-        self.at = self.at.max(Some(now));
+        self.touch(now);
     }
 
     /// Sending goes on after a pause: catching up is for late wake-ups, not for pauses.
@@ -91,17 +102,31 @@ impl Pace {
 
     /// Forgets what waiting has earned.
     pub(super) fn drain(&mut self, now: Timestamp) {
-        self.level = self.level_at(now).min(0);
-        self.at = self.at.map(|at| at.max(now));
+        self.level = self.earned(now).min(0);
+        if self.at != Timestamp::NEVER {
+            self.touch(now);
+        }
+    }
+
+    /// The level, without regard to the most that waiting can earn.
+    #[inline]
+    const fn earned(&self, now: Timestamp) -> i128 {
+        let elapsed = now.as_nanos().saturating_sub(self.at.as_nanos());
+        self.level + product(elapsed, self.num)
     }
 
     #[inline]
-    fn level_at(&self, now: Timestamp) -> i128 {
-        let elapsed = self
-            .at
-            .map_or(0, |at| now.as_nanos().saturating_sub(at.as_nanos()));
-        (self.level + i128::from(elapsed) * self.num).min(self.cap)
+    fn touch(&mut self, now: Timestamp) {
+        if self.at == Timestamp::NEVER || self.at < now {
+            self.at = now;
+        }
     }
+}
+
+/// Below 2¹²⁷ even for a time of centuries: a rate is less than 2⁶⁰.
+#[inline]
+const fn product(a: u64, b: u64) -> i128 {
+    (a as u128 * b as u128).cast_signed()
 }
 
 /// How long it takes to earn a scaled level at `num` a nanosecond, rounded up.

@@ -34,8 +34,9 @@ pub(super) struct Rig<S> {
     in_flight: BTreeSet<RequestId>,
     /// What is neither in flight nor finished: by age, and from when it is ready.
     waiting: BTreeMap<u64, (RequestId, Timestamp)>,
-    /// How many were submitted before each.
+    /// How many were submitted before each. Numbers are reused, ages are not.
     ages: BTreeMap<RequestId, u64>,
+    submitted: u64,
     stopped: bool,
 }
 
@@ -58,6 +59,7 @@ where
             in_flight: BTreeSet::new(),
             waiting: BTreeMap::new(),
             ages: BTreeMap::new(),
+            submitted: 0,
             stopped: false,
         }
     }
@@ -66,7 +68,8 @@ where
         let request = RequestId(request);
         assert!(self.open.insert(request), "the test reuses {request:?}");
         self.attempts.insert(request, 0);
-        let age = self.ages.len() as u64;
+        let age = self.submitted;
+        self.submitted += 1;
         self.ages.insert(request, age);
         self.waiting.insert(age, (request, self.now));
         self.input(Input::Submit { request, charge });

@@ -55,9 +55,9 @@ fn servers(window: u64, phase: u16) -> [Server; 3] {
     ]
 }
 
-/// When everything arrives on a way that takes 0 to `jitter` (a constant delay shifts all alike), as it suits
-/// whoever wants to see the server refuse: at random, by extremes, or everything around some
-/// instants as close together as it can be.
+/// When everything arrives on a way that takes 0 to `jitter` (a constant delay shifts all alike),
+/// as it suits whoever wants to see the server refuse: at random, by extremes, or everything around
+/// some instants as close together as it can be.
 fn arrivals(sent: &[(Timestamp, u64)], jitter: u64, seed: u64) -> Vec<(u64, u64)> {
     let mut rng = fastrand::Rng::with_seed(seed);
     let way = rng.u8(0..4);

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Charges;
+
 /// What a request takes from limits on tokens. The input is estimated as characters ÷ 4, the output
 /// is the request's maximum or `default_output_tokens`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,11 +22,33 @@ pub enum Charge {
 }
 
 impl Charge {
-    pub(crate) fn tokens(self, input: u64, output: u64) -> u64 {
-        match self {
-            Self::Sum => input.saturating_add(output),
-            Self::Max => input.max(output),
-            Self::Input | Self::Produced => input,
+    /// What `input` and `output` (`None` where there is none by nature) take at admission.
+    pub(crate) fn charges(self, input: u64, output: Option<u64>) -> Charges {
+        let output = output.unwrap_or(0);
+        let (tokens, output) = match self {
+            Self::Sum => (input.saturating_add(output), output),
+            Self::Max => (input.max(output), output),
+            Self::Input => (input, output),
+            Self::Produced => (input, 0),
+        };
+        Charges {
+            requests: 1,
+            tokens,
+            input,
+            output,
+        }
+    }
+
+    /// What must be there for that: with output that is charged later the level must not be used
+    /// up.
+    pub(crate) fn needs(self, taken: Charges, has_output: bool) -> Charges {
+        if self != Self::Produced || !has_output {
+            return taken;
+        }
+        Charges {
+            tokens: taken.tokens.max(1),
+            output: 1,
+            ..taken
         }
     }
 }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use brimful_core::Timestamp;
 
+use super::model::{Verdict, saturate};
+
 /// Holds up to `capacity` and regains `amount` per window, nanosecond by nanosecond.
 ///
 /// All quantities inside are units × window in nanoseconds, so that one nanosecond refills exactly
 /// `amount` of them and nothing is ever rounded. `available` is below zero while there is a debt.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bucket {
     amount: i128,
     window_ns: i128,
@@ -17,28 +19,25 @@ pub(crate) struct Bucket {
     refilled: Timestamp,
 }
 
-/// What a bucket says of a charge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It can be taken at once.
-    Fits,
-    /// It can be taken after exactly this time, if nobody else takes anything.
-    FitsAfter(Duration),
-    /// It is more than the whole limit.
-    NeverFits,
-}
-
 impl Bucket {
     /// A full bucket for `amount` units a `window` that holds `burst` of that rate.
-    pub(crate) fn holding_time(amount: u64, window: Duration, burst: Duration) -> Self {
+    pub(super) fn holding_time(amount: u64, window: Duration, burst: Duration) -> Self {
         let capacity = i128::from(amount).saturating_mul(nanos(burst));
         Self::with_capacity(amount, window, capacity)
     }
 
     /// A full bucket for `amount` units a `window` that holds `burst` units.
-    pub(crate) fn holding_units(amount: u64, window: Duration, burst: u64) -> Self {
+    pub(super) fn holding_units(amount: u64, window: Duration, burst: u64) -> Self {
         let capacity = i128::from(burst).saturating_mul(nanos(window));
         Self::with_capacity(amount, window, capacity)
+    }
+
+    /// The same, holding no more than `time` of its rate, but at least one unit.
+    pub(super) fn holding_at_most(mut self, time: Duration) -> Self {
+        let most = self.amount.saturating_mul(nanos(time)).max(self.window_ns);
+        self.capacity = self.capacity.min(most);
+        self.available = self.capacity;
+        self
     }
 
     fn with_capacity(amount: u64, window: Duration, capacity: i128) -> Self {
@@ -55,7 +54,7 @@ impl Bucket {
     }
 
     /// Brings the bucket to `now`; to be called before anything else at that instant.
-    pub(crate) fn refill(&mut self, now: Timestamp) {
+    pub(super) fn refill(&mut self, now: Timestamp) {
         let elapsed = i128::from(now.as_nanos().saturating_sub(self.refilled.as_nanos()));
         let gained = elapsed.saturating_mul(self.amount);
         self.available = self.available.saturating_add(gained).min(self.capacity);
@@ -64,7 +63,7 @@ impl Bucket {
 
     /// Whether and when `charge` units can be taken. A charge of more than the bucket holds, but
     /// not more than the limit's whole amount, needs a full bucket and leaves a debt.
-    pub(crate) fn verdict(&self, charge: u64) -> Verdict {
+    pub(super) fn verdict(&self, charge: u64) -> Verdict {
         let charge = self.scaled(charge);
         if charge > self.capacity.max(self.amount * self.window_ns) {
             return Verdict::NeverFits;
@@ -77,31 +76,43 @@ impl Bucket {
     }
 
     /// Takes `charge` units, whatever is left.
-    pub(crate) fn take(&mut self, charge: u64) {
+    pub(super) fn take(&mut self, charge: u64) {
         self.available = self.available.saturating_sub(self.scaled(charge));
     }
 
     /// Gives `units` back; what exceeds the capacity is lost.
-    pub(crate) fn give_back(&mut self, units: u64) {
+    pub(super) fn give_back(&mut self, units: u64) {
         self.available = self
             .available
             .saturating_add(self.scaled(units))
             .min(self.capacity);
     }
 
-    /// The limit's amount per window.
-    pub(crate) fn amount(&self) -> u64 {
-        self.amount as u64
+    /// Takes up to `units`, as far as they are there.
+    pub(super) fn take_what_is_there(&mut self, units: u64) {
+        let there = self.available.max(0);
+        self.available -= self.scaled(units).min(there);
+    }
+
+    /// Takes over `old`'s instant and level: it stays as full in proportion, or needs the same time
+    /// to pay off a debt.
+    pub(super) fn fill_like(&mut self, old: &Self) {
+        self.refilled = old.refilled;
+        self.available = if old.available < 0 {
+            in_proportion(old.available, old.amount, self.amount)
+        } else {
+            in_proportion(old.available, old.capacity, self.capacity).min(self.capacity)
+        };
     }
 
     /// Whole units that could be taken now; negative while there is a debt.
-    pub(crate) fn remaining(&self) -> i64 {
+    pub(super) fn remaining(&self) -> i64 {
         let units = self.available.div_euclid(self.window_ns);
-        i64::try_from(units).unwrap_or(if units < 0 { i64::MIN } else { i64::MAX })
+        saturate(units)
     }
 
     /// Time until the bucket is full if nobody takes anything.
-    pub(crate) fn until_full(&self) -> Duration {
+    pub(super) fn until_full(&self) -> Duration {
         self.time_for(self.capacity - self.available)
     }
 
@@ -122,6 +133,19 @@ impl Bucket {
 
 fn nanos(duration: Duration) -> i128 {
     i128::from(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// `value` × `to` ÷ `from`, both positive; exact unless one of them has more than sixty bits.
+fn in_proportion(value: i128, from: i128, to: i128) -> i128 {
+    let ((from, shift), (to, fine)) = (sixty_bits(from), sixty_bits(to));
+    let product = (value >> shift).saturating_mul(to);
+    product.div_euclid(from).saturating_mul(1 << fine)
+}
+
+/// The first sixty bits of a positive number, and how many follow.
+const fn sixty_bits(number: i128) -> (i128, u32) {
+    let shift = (128 - number.leading_zeros()).saturating_sub(60);
+    (number >> shift, shift)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::config::OUTPUT_TOKENS_MAX;
 use crate::draw;
 use crate::endpoint::{Endpoint, Route};
 use crate::hash::hash64;
-use crate::limits::Wait;
+use crate::limits::{Charges, Wait};
 use crate::prompt::{Body, Text};
 use crate::rate_headers;
 use crate::refusal::Refusal;
@@ -45,22 +45,14 @@ impl Server {
                 .max_output()
                 .unwrap_or(self.config.default_output_tokens),
         };
-        let tokens_reserved = self.config.charge.tokens(input_tokens, output_max);
-        let in_flight = self.ledger.in_flight();
-        if let Err(denial) = self.limits.admit(self.now, tokens_reserved, in_flight) {
-            let told = match denial.wait {
-                Wait::Time(wait) => {
-                    rate_headers::told_wait(self.config.retry_after, wait, &mut self.rng)
-                }
-                Wait::Slot | Wait::Forever => Duration::ZERO,
-            };
-            let refusal = Refusal::Throttled { denial, told };
-            return Err(Refused {
+        let output_max = (endpoint != Endpoint::Embeddings).then_some(output_max);
+        let reserved = self
+            .charge(input_tokens, output_max)
+            .map_err(|refusal| Refused {
                 refusal,
                 model: model.to_owned(),
-            });
-        }
-        let first = self.ledger.admitted(self.now, tokens_reserved);
+            })?;
+        let first = self.ledger.admitted(self.now, reserved.tokens);
         let key = hash64(hash64(self.seed, route.path.as_bytes()), request.body);
         let (output_tokens, cut) = match endpoint {
             Endpoint::Embeddings => (0, false),
@@ -68,13 +60,20 @@ impl Server {
         };
         let held = Held {
             epoch: self.ledger.epoch,
+            at: self.now,
             prompt: key,
             answers: false,
+            failed: false,
             first,
-            tokens_reserved,
-            tokens_actual: 0,
+            reserved,
+            // Until something is generated: the request itself, and none of its tokens.
+            actual: Charges {
+                requests: 1,
+                ..Charges::default()
+            },
             input_tokens,
             output_tokens,
+            growing: None,
         };
         let decoration = self.decoration(request.authorization);
         let tag = prompt.tag;
@@ -94,6 +93,27 @@ impl Server {
             prompt,
             answer,
             held,
+        })
+    }
+
+    /// Takes what a request of so many tokens takes, of all limits or of none. `output_max` is
+    /// `None` where there is no output by nature.
+    fn charge(&mut self, input: u64, output_max: Option<u64>) -> Result<Charges, Refusal> {
+        let charge = self.config.charge;
+        let reserved = charge.charges(input, output_max);
+        let need = charge.needs(reserved, output_max.is_some());
+        let in_flight = self.ledger.in_flight();
+        let judged = self.limits.admit(self.now, need, reserved, in_flight);
+        let outcome = judged.map_err(|denial| denial.wait);
+        self.ledger.judged(self.now, reserved.tokens, outcome);
+        judged.map(|()| reserved).map_err(|denial| {
+            let told = match denial.wait {
+                Wait::Time(wait) => {
+                    rate_headers::told_wait(self.config.retry_after, wait, &mut self.rng)
+                }
+                Wait::Slot | Wait::Forever => Duration::ZERO,
+            };
+            Refusal::Throttled { denial, told }
         })
     }
 

@@ -4,23 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::Server;
 use super::admission::Admitted;
 use crate::answer::Decoration;
 use crate::draw;
 use crate::endpoint::{Endpoint, Route};
-use crate::hash::hash64;
 use crate::json;
 use crate::limits::Wait;
-use crate::rate_headers;
 use crate::refusal::Refusal;
 use crate::reply::{Action, Chunk};
 
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_ECHO_AUTHORIZATION: HeaderName = HeaderName::from_static("x-echo-authorization");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 
 impl Server {
@@ -29,6 +24,7 @@ impl Server {
         &self,
         headers: HeaderMap,
         admitted: &Admitted<'_>,
+        slowdown: f64,
         cut: bool,
     ) -> (Duration, Action) {
         let answer = &admitted.answer;
@@ -58,7 +54,10 @@ impl Server {
                 body,
             }
         };
-        (draw::generation(&self.config, answer.output_tokens), action)
+        (
+            draw::generation(&self.config, slowdown, answer.output_tokens),
+            action,
+        )
     }
 
     /// An answer in pieces, or the first half of them, and the time to the first piece.
@@ -66,6 +65,7 @@ impl Server {
         &self,
         mut headers: HeaderMap,
         admitted: &Admitted<'_>,
+        slowdown: f64,
         cut: bool,
     ) -> (Duration, Action) {
         if admitted.endpoint != (Endpoint::GenerateStream { sse: false }) {
@@ -85,7 +85,7 @@ impl Server {
             }
         }
         let chunk = |(tokens, bytes)| Chunk {
-            delay: draw::generation(&self.config, tokens),
+            delay: draw::generation(&self.config, slowdown, tokens),
             bytes: Bytes::from(bytes),
         };
         let mut chunks: Vec<Chunk> = events.into_iter().map(chunk).collect();
@@ -113,9 +113,8 @@ impl Server {
     ) -> Action {
         match refusal {
             Refusal::Throttled { denial, told } => {
-                self.ledger.throttled(denial.kind);
                 if matches!(denial.wait, Wait::Time(_)) {
-                    rate_headers::append_retry_after(&mut headers, &self.config, self.now, *told);
+                    self.append_retry_after(&mut headers, route.dialect, *told);
                 }
             }
             Refusal::Exhausted => self.ledger.exhausted(),
@@ -123,7 +122,7 @@ impl Server {
         }
         let status = Self::status_of(route.dialect, refusal);
         self.ledger.replied(status);
-        let json = self.error_body(refusal, &headers, route, model, authorization);
+        let json = self.error_body(refusal, route, model, authorization);
         Action::Respond {
             status,
             headers,
@@ -137,24 +136,6 @@ impl Server {
         } else {
             json
         })
-    }
-
-    /// The headers of every reply.
-    pub(super) fn headers(&self, authorization: Option<&str>) -> HeaderMap {
-        let mut headers = HeaderMap::with_capacity(if self.limits.any_told() { 12 } else { 6 });
-        headers.insert(CONTENT_TYPE, JSON);
-        let mut id = Vec::with_capacity(20);
-        id.extend_from_slice(b"req_");
-        json::push_hex(&mut id, hash64(self.seed, &self.sequence.to_le_bytes()), 16);
-        if let Ok(id) = HeaderValue::from_maybe_shared(Bytes::from(id)) {
-            headers.insert(X_REQUEST_ID, id);
-        }
-        let echoed = authorization.filter(|_| self.config.echo_headers);
-        if let Some(Ok(value)) = echoed.map(HeaderValue::from_str) {
-            headers.insert(X_ECHO_AUTHORIZATION, value);
-        }
-        rate_headers::append_levels(&mut headers, &self.limits);
-        headers
     }
 
     pub(super) fn decoration<'a>(&self, authorization: Option<&'a str>) -> Decoration<'a> {

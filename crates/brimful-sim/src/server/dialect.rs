@@ -3,83 +3,93 @@
 use std::time::Duration;
 
 use brimful_core::Timestamp;
+use bytes::Bytes;
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 
 use super::Server;
-use super::compose::X_REQUEST_ID;
 use crate::anthropic;
-use crate::config::RetryAfterStyle;
+use crate::config::{Measure, RetryAfterStyle};
 use crate::endpoint::{Dialect, Route};
 use crate::gemini;
-use crate::limits::{Kind, Wait};
+use crate::hash::hash64;
+use crate::json;
+use crate::levels::Levels;
+use crate::limits::{Denial, Wait};
 use crate::rate_headers;
 use crate::refusal::Refusal;
-use crate::reply::Action;
 
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_ECHO_AUTHORIZATION: HeaderName = HeaderName::from_static("x-echo-authorization");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const JSON_UTF8: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
 
+/// A minute and a day, the windows that Gemini has names for.
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
 impl Server {
-    /// Turns the headers of a reply, which are OpenAI's, into those of `dialect`.
-    pub(super) fn translate_headers(&self, dialect: Dialect, action: &mut Action) {
-        let (Action::Respond { headers, .. }
-        | Action::Stream { headers, .. }
-        | Action::Truncate { headers, .. }) = action
-        else {
-            return;
-        };
-        match dialect {
-            Dialect::OpenAi => {}
+    /// The headers of every reply.
+    pub(super) fn headers(&mut self, route: &Route<'_>, authorization: Option<&str>) -> HeaderMap {
+        let levels = self
+            .snapshots
+            .told(self.now, &mut self.limits, &self.config, &mut self.rng);
+        let room = if levels == Levels::default() { 6 } else { 12 };
+        let mut headers = HeaderMap::with_capacity(room);
+        match route.dialect {
+            Dialect::OpenAi => {
+                headers.insert(CONTENT_TYPE, JSON);
+                self.append_request_id(&mut headers, X_REQUEST_ID);
+                rate_headers::append_levels(&mut headers, &levels);
+            }
             Dialect::Anthropic => {
-                if let Some(id) = headers.remove(X_REQUEST_ID) {
-                    headers.insert(anthropic::REQUEST_ID, id);
-                }
-                if headers.contains_key(RETRY_AFTER) {
-                    headers.remove(rate_headers::RETRY_AFTER_MS);
-                }
-                let told = rate_headers::remove_levels(headers);
-                if told {
-                    self.append_anthropic_levels(headers);
-                }
+                headers.insert(CONTENT_TYPE, JSON);
+                self.append_request_id(&mut headers, anthropic::REQUEST_ID);
+                anthropic::append_levels(&mut headers, &levels, self.since_epoch());
             }
+            // It tells no levels and names no request.
             Dialect::Gemini => {
-                headers.remove(X_REQUEST_ID);
-                headers.remove(RETRY_AFTER);
-                headers.remove(rate_headers::RETRY_AFTER_MS);
-                rate_headers::remove_levels(headers);
-                if headers
-                    .get(CONTENT_TYPE)
-                    .is_some_and(|it| it == "application/json")
-                {
-                    headers.insert(CONTENT_TYPE, JSON_UTF8);
-                }
+                headers.insert(CONTENT_TYPE, JSON_UTF8);
             }
+        }
+        let echoed = authorization.filter(|_| self.config.echo_headers);
+        if let Some(Ok(value)) = echoed.map(HeaderValue::from_str) {
+            headers.insert(X_ECHO_AUTHORIZATION, value);
+        }
+        headers
+    }
+
+    fn append_request_id(&self, headers: &mut HeaderMap, name: HeaderName) {
+        if let Ok(id) = HeaderValue::from_maybe_shared(Bytes::from(self.request_id())) {
+            headers.insert(name, id);
         }
     }
 
-    fn append_anthropic_levels(&self, headers: &mut HeaderMap) {
-        let since_epoch = self
-            .config
-            .wall_clock_origin
-            .saturating_add(self.now.since(Timestamp::ZERO));
-        let levels = [
-            (
-                anthropic::Told::Requests,
-                self.limits
-                    .requests_per_minute
-                    .as_ref()
-                    .or(self.limits.requests_per_second.as_ref()),
-            ),
-            (
-                anthropic::Told::Tokens,
-                self.limits.tokens_per_minute.as_ref(),
-            ),
-        ];
-        for (told, bucket) in levels {
-            let Some(bucket) = bucket else { continue };
-            let remaining = u64::try_from(bucket.remaining()).unwrap_or(0);
-            let full_at = since_epoch.saturating_add(bucket.until_full());
-            anthropic::append_level(headers, told, bucket.amount(), remaining, full_at);
+    fn request_id(&self) -> Vec<u8> {
+        let mut id = Vec::with_capacity(20);
+        id.extend_from_slice(b"req_");
+        json::push_hex(&mut id, hash64(self.seed, &self.sequence.to_le_bytes()), 16);
+        id
+    }
+
+    fn since_epoch(&self) -> Duration {
+        let since_start = self.now.since(Timestamp::ZERO);
+        self.config.wall_clock_origin.saturating_add(since_start)
+    }
+
+    /// Says when to come back, where the dialect does that in headers.
+    pub(super) fn append_retry_after(
+        &self,
+        headers: &mut HeaderMap,
+        dialect: Dialect,
+        wait: Duration,
+    ) {
+        if dialect == Dialect::Gemini {
+            return;
+        }
+        rate_headers::append_retry_after(headers, &self.config, self.now, wait);
+        if dialect == Dialect::Anthropic && headers.contains_key(RETRY_AFTER) {
+            headers.remove(rate_headers::RETRY_AFTER_MS);
         }
     }
 
@@ -91,11 +101,10 @@ impl Server {
         }
     }
 
-    /// The body of an error about `model`; `headers` are those of the reply, still OpenAI's.
+    /// The body of an error about `model`.
     pub(super) fn error_body(
         &self,
         refusal: &Refusal,
-        headers: &HeaderMap,
         route: &Route<'_>,
         model: &str,
         authorization: Option<&str>,
@@ -104,10 +113,8 @@ impl Server {
         match route.dialect {
             Dialect::OpenAi => refusal.body(route.path, model, &decoration),
             Dialect::Anthropic => {
-                let id = headers.get(X_REQUEST_ID);
-                let id = id.map_or(b"".as_slice(), HeaderValue::as_bytes);
                 let message = anthropic::message(refusal, route.path, model);
-                anthropic::error(refusal, &message, id, &decoration)
+                anthropic::error(refusal, &message, &self.request_id(), &decoration)
             }
             Dialect::Gemini => {
                 let message = gemini::message(refusal, route.path, model);
@@ -137,14 +144,23 @@ fn quota(refusal: &Refusal) -> Option<gemini::Quota> {
         return matches!(refusal, Refusal::Exhausted).then_some(gemini::Quota::EXHAUSTED);
     };
     let value = Some(denial.limit);
-    Some(match denial.kind {
-        Kind::TokensPerMinute => gemini::Quota {
-            value,
-            ..gemini::Quota::TOKENS
-        },
-        _ => gemini::Quota {
-            value,
-            ..gemini::Quota::REQUESTS
-        },
-    })
+    let quota = match *denial {
+        Denial {
+            measure: Some(Measure::Requests),
+            window: DAY,
+            ..
+        } => gemini::Quota::EXHAUSTED,
+        Denial {
+            measure: Some(Measure::Requests),
+            window: MINUTE,
+            ..
+        } => gemini::Quota::REQUESTS,
+        Denial {
+            measure: None | Some(Measure::Requests),
+            ..
+        } => gemini::Quota::OTHER_REQUESTS,
+        Denial { window: MINUTE, .. } => gemini::Quota::TOKENS,
+        Denial { .. } => gemini::Quota::OTHER_TOKENS,
+    };
+    Some(gemini::Quota { value, ..quota })
 }

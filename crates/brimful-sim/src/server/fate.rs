@@ -8,9 +8,10 @@ use http::StatusCode;
 use super::Server;
 use super::admission::Admitted;
 use crate::answer;
+use crate::config::Charge;
 use crate::draw::{self, Fault};
 use crate::refusal::Refusal;
-use crate::reply::{Action, Reply, Ticket};
+use crate::reply::{Action, Held, Reply, Ticket};
 
 impl Server {
     /// Draws how the admitted request goes.
@@ -20,17 +21,17 @@ impl Server {
         authorization: Option<&str>,
     ) -> Reply {
         let fault = draw::fault(&self.config, &mut self.rng);
-        let latency = draw::latency(&self.config, &mut self.rng);
+        let slowdown = draw::slowdown(&self.config, self.ledger.in_flight());
+        let latency = draw::latency(&self.config, slowdown, &mut self.rng);
         if let Some(fault) = fault {
             self.ledger.failed(fault);
         }
         let held = &mut admitted.held;
         if matches!(fault, None | Some(Fault::Truncate | Fault::Garbage)) {
             // It was generated, whatever becomes of it on the way.
-            held.tokens_actual = self
-                .config
-                .charge
-                .tokens(held.input_tokens, held.output_tokens);
+            self.generate(held, latency, slowdown);
+        } else {
+            held.failed = true;
         }
         if fault.is_none() {
             held.answers = true;
@@ -45,7 +46,7 @@ impl Server {
             }
             Some(Fault::Garbage) => {
                 let body = Bytes::from(answer::garbage(&admitted.answer.decoration));
-                let headers = self.headers(authorization);
+                let headers = self.headers(&admitted.route, authorization);
                 self.ledger.replied(StatusCode::OK);
                 (
                     Duration::ZERO,
@@ -58,12 +59,12 @@ impl Server {
             }
             None | Some(Fault::Truncate) => {
                 let cut = fault.is_some();
-                let headers = self.headers(authorization);
+                let headers = self.headers(&admitted.route, authorization);
                 self.ledger.replied(StatusCode::OK);
                 if admitted.endpoint.streams(admitted.body) {
-                    self.stream(headers, &admitted, cut)
+                    self.stream(headers, &admitted, slowdown, cut)
                 } else {
-                    self.whole(headers, &admitted, cut)
+                    self.whole(headers, &admitted, slowdown, cut)
                 }
             }
         };
@@ -76,13 +77,26 @@ impl Server {
         }
     }
 
+    /// What generating an answer takes from the limits.
+    fn generate(&mut self, held: &mut Held, latency: Duration, slowdown: f64) {
+        let charge = self.config.charge;
+        held.actual = charge.charges(held.input_tokens, Some(held.output_tokens));
+        if charge == Charge::Produced {
+            let first_byte = self.now + latency;
+            let generation = draw::generation(&self.config, slowdown, held.output_tokens);
+            let (tokens, epoch) = (held.output_tokens, held.epoch);
+            held.growing = self.production.start(first_byte, generation, tokens, epoch);
+            self.wake_at(first_byte);
+        }
+    }
+
     fn break_down(
         &mut self,
         refusal: &Refusal,
         admitted: &Admitted<'_>,
         authorization: Option<&str>,
     ) -> (Duration, Action) {
-        let headers = self.headers(authorization);
+        let headers = self.headers(&admitted.route, authorization);
         let model = admitted.answer.model;
         (
             Duration::ZERO,

@@ -32,7 +32,7 @@ impl Server {
     ) -> Result<Reply, Refused> {
         self.authorize(route.dialect, request.authorization)?;
         if route.path == "/v1/models" {
-            return self.models(request);
+            return self.models(route, request);
         }
         let endpoint = route.endpoint.ok_or(Refusal::UnknownPath)?;
         if request.method != Method::POST {
@@ -67,11 +67,15 @@ impl Server {
         })
     }
 
-    fn models(&mut self, request: &IncomingRequest<'_>) -> Result<Reply, Refused> {
+    fn models(
+        &mut self,
+        route: &Route<'_>,
+        request: &IncomingRequest<'_>,
+    ) -> Result<Reply, Refused> {
         if request.method != Method::GET {
             return Err(Refusal::WrongMethod.into());
         }
-        let headers = self.headers(request.authorization);
+        let headers = self.headers(route, request.authorization);
         self.ledger.replied(StatusCode::OK);
         let body = self.lay_out(answer::models());
         Ok(Reply::at_once(Action::Respond {

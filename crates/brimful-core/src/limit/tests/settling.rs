@@ -91,7 +91,7 @@ fn usage_reported_after_its_window_gives_nothing_back_to_it() {
 fn giving_back_what_a_stepped_clock_had_merged_never_counts_too_little() {
     let mut limit = requests(10, DAY).paced();
     assert!(granted(&mut limit, secs(50_000), 5));
-    // The clock stepped back: these five are counted with the newest slot.
+    // The clock stepped back: these five are counted with the newest start.
     assert!(granted(&mut limit, secs(100), 5));
     limit.settle(secs(101), secs(100), 5, 0);
     // Whatever came back, the first five hold their place for their whole window.

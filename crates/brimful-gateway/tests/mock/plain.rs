@@ -1,27 +1,14 @@
-//! The fake provider over loopback, as a client sees it. No test sleeps: what has to be waited for
-//! is asked for until it is there.
-
-#![expect(clippy::unwrap_used, reason = "in a test every failure is a panic")]
+//! HTTP/1.1 without TLS: answers, faults, clients that leave.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use brimful_gateway::mock::{Account, MockServer};
+use brimful_gateway::mock::MockServer;
 use brimful_sim::{ServerConfig, answer_tag};
-use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
-/// A server that serves until it is dropped.
-struct Mock {
-    addr: SocketAddr,
-    account: Account,
-    stop: Option<oneshot::Sender<()>>,
-    serving: JoinHandle<()>,
-}
+use crate::rig::{chat, post, start};
 
 #[tokio::test]
 async fn a_chat_is_answered_and_counted() {
@@ -264,157 +251,4 @@ async fn a_configuration_that_makes_no_sense_is_refused() {
     let error = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("`tpm`"));
-}
-
-/// Prints requests a second with the server on one thread and 64 clients on another:
-/// `cargo test -p brimful-gateway --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-fn requests_a_second() {
-    const CLIENTS: usize = 64;
-    const EACH: usize = 5_000;
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
-    let (found, addr) = std::sync::mpsc::channel();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = std::thread::spawn(move || -> Option<f64> {
-        runtime().block_on(async {
-            let config = ServerConfig::default();
-            let server = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 1).unwrap();
-            found
-                .send((server.local_addr().unwrap(), server.account()))
-                .unwrap();
-            server.serve(async { stopped.await.unwrap_or(()) }).await;
-        });
-        // Linux alone tells what one thread has used; its first figure is in nanoseconds.
-        let usage = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-        usage.split(' ').next()?.parse().ok()
-    });
-    let (addr, account) = addr.recv().unwrap();
-    let prompt = "Summarise the following sentence in at most ten words: the quick brown fox jumps \
-                  over the lazy dog. ";
-    let start = std::time::Instant::now();
-    runtime().block_on(async {
-        let clients: Vec<JoinHandle<()>> = (0..CLIENTS)
-            .map(|client| {
-                tokio::spawn(async move {
-                    let mut stream = TcpStream::connect(addr).await.unwrap();
-                    stream.set_nodelay(true).unwrap();
-                    let mut seen = Vec::with_capacity(4_096);
-                    for turn in 0..EACH {
-                        let body = chat(&format!("{prompt}{client}-{turn}"));
-                        stream
-                            .write_all(&post("/v1/chat/completions", &body, ""))
-                            .await
-                            .unwrap();
-                        seen.clear();
-                        // The body's last word; cheaper than reading the length.
-                        while !seen.ends_with(b"\"fp_mock\"}") {
-                            assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0);
-                        }
-                    }
-                })
-            })
-            .collect();
-        for client in clients {
-            client.await.unwrap();
-        }
-    });
-    let seconds = start.elapsed().as_secs_f64();
-    drop(stop);
-    let cpu_ns = server.join().unwrap();
-    let requests = (CLIENTS * EACH) as f64;
-    assert_eq!(account.stats().answered as f64, requests);
-    println!("{:.0} requests/s", requests / seconds);
-    if let Some(cpu_ns) = cpu_ns {
-        println!(
-            "{:.2} µs of CPU in the server a request",
-            cpu_ns / requests / 1e3
-        );
-    }
-}
-
-fn start(change: impl FnOnce(&mut ServerConfig)) -> Mock {
-    let mut config = ServerConfig::default();
-    change(&mut config);
-    let server = MockServer::bind(([127, 0, 0, 1], 0).into(), config, 7).unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    Mock {
-        addr: server.local_addr().unwrap(),
-        account: server.account(),
-        stop: Some(stop),
-        serving: tokio::spawn(server.serve(async { stopped.await.unwrap_or(()) })),
-    }
-}
-
-impl Mock {
-    /// A chat completion on a connection of its own.
-    async fn ask(&self, body: &str) -> Answer {
-        self.exchange(&post("/v1/chat/completions", body, "connection: close\r\n"))
-            .await
-    }
-
-    async fn exchange(&self, request: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.addr).await.unwrap();
-        stream.write_all(request).await.unwrap();
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).await.unwrap();
-        Answer::parse(&bytes)
-    }
-
-    async fn until_in_flight(&self, expected: u64) {
-        while self.account.stats().in_flight != expected {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-/// A response, its body as it came (a chunked one with its lengths).
-struct Answer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn parse(bytes: &[u8]) -> Self {
-        let end = bytes
-            .windows(4)
-            .position(|window| window == b"\r\n\r\n")
-            .unwrap();
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Self {
-            status,
-            head,
-            body: bytes[end + 4..].to_vec(),
-        }
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(key, _)| *key == name).map(|(_, value)| value)
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.body.clone()).unwrap()
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap()
-    }
-}
-
-fn chat(prompt: &str) -> String {
-    format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{prompt}"}}]}}"#)
-}
-
-fn post(path: &str, body: &str, headers: &str) -> Vec<u8> {
-    let length = body.len();
-    let head = format!("POST {path} HTTP/1.1\r\nhost: m\r\n{headers}content-length: {length}\r\n");
-    format!("{head}\r\n{body}").into_bytes()
 }

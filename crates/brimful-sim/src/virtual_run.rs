@@ -1,0 +1,138 @@
+//! The real engine against the fake provider, in virtual time.
+//!
+//! A [`VirtualRun`] says what runs: the engine's configuration, the server's, a workload, a network
+//! between them and how the client wakes up. [`VirtualRun::run`] carries it out: an event heap
+//! takes the place of the clock, so ten minutes take milliseconds, and equal seeds give equal runs,
+//! to the nanosecond. Bodies and headers are real and are read by the code of production.
+//!
+//! Every run checks the engine's laws beside what it measures; the [`Report`] tells both.
+//! [`zoo`] is the table of scenarios.
+//!
+//! What is deliberately not here: sockets, connection pools, files, the journal. This is the only
+//! part of the crate that knows the engine; the server's modules must not (`cargo xtask tidy`).
+
+mod checks;
+mod client;
+mod events;
+mod flight;
+mod network;
+mod promise;
+mod report;
+mod trace;
+mod workload;
+pub mod zoo;
+
+use std::time::Duration;
+
+use brimful_core::{EngineConfig, LimitSpecError, Timestamp};
+
+use crate::config::{ConfigError, ServerConfig};
+
+pub use checks::Violation;
+pub use network::{Delay, Network};
+pub use report::Report;
+pub use trace::{End, Step};
+pub use workload::{Amount, Order, Size, Sizes, Workload};
+
+/// What runs against what.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VirtualRun {
+    /// The engine, as the user would have declared it. Its seed is replaced by the run's.
+    pub engine: EngineConfig,
+    /// The provider.
+    pub server: ServerConfig,
+    /// What is to be answered.
+    pub workload: Workload,
+    /// What lies between client and provider. Default: no delay, no loss.
+    pub network: Network,
+    /// How the client behaves. Default: as `brimful run` by default, waking up exactly in time.
+    pub client: Client,
+    /// Virtual time after which a run that has not ended is reported as stuck. Default: 7 days.
+    pub give_up_after: Duration,
+}
+
+/// How the client around the engine behaves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Client {
+    /// Longest time of an attempt. Default: 600 s.
+    pub timeout: Duration,
+    /// How late each wake-up is. Default: not at all.
+    pub wake_late: Delay,
+    /// Requests that wait in the engine. Default: 1,024.
+    pub look_ahead: usize,
+    /// Times in which the client does nothing. Default: none. In order and apart from each other.
+    pub suspensions: Vec<Suspension>,
+    /// Share (0 to 1) of requests whose caller cancels them, at a moment within `cancel_within` of
+    /// their submission. Default: 0.
+    pub cancel_share: f64,
+    /// See `cancel_share`. Default: 10 s.
+    pub cancel_within: Duration,
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(600),
+            wake_late: Delay::NONE,
+            look_ahead: 1024,
+            suspensions: Vec::new(),
+            cancel_share: 0.0,
+            cancel_within: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A stretch in which the client's process gets no time: a suspended laptop, a stopped container, a
+/// machine that swaps. What arrives meanwhile is seen afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspension {
+    /// When it begins, on the server's clock.
+    pub at: Timestamp,
+    /// How long it lasts.
+    pub length: Duration,
+    /// Whether the client's clock goes on meanwhile. Linux's monotonic clock stands still while the
+    /// machine sleeps and goes on while a process is stopped.
+    pub clock_runs: bool,
+}
+
+/// Why a run cannot begin.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum RunError {
+    /// The engine does not accept a limit.
+    #[error(transparent)]
+    Limit(#[from] LimitSpecError),
+    /// The server does not accept its configuration.
+    #[error(transparent)]
+    Server(#[from] ConfigError),
+}
+
+impl VirtualRun {
+    /// A run over a network without delay and with a punctual client.
+    #[must_use]
+    pub fn new(engine: EngineConfig, server: ServerConfig, workload: Workload) -> Self {
+        Self {
+            engine,
+            server,
+            workload,
+            network: Network::default(),
+            client: Client::default(),
+            give_up_after: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+
+    /// Runs to the end. Equal seeds give equal reports.
+    pub fn run(&self, seed: u64) -> Result<Report, RunError> {
+        self.run_traced(seed, &mut |_, _| {})
+    }
+
+    /// The same, and tells `observe` every step with its instant on the server's clock.
+    pub fn run_traced(
+        &self,
+        seed: u64,
+        observe: &mut dyn FnMut(Timestamp, &Step),
+    ) -> Result<Report, RunError> {
+        Ok(client::Driver::new(self, seed, observe)?.drive())
+    }
+}

@@ -1,0 +1,87 @@
+//! Every scenario of the zoo under three seeds. A test for each part of the table, so that they run
+//! side by side. `cargo xtask bench zoo` runs twenty seeds and prints what came out.
+
+use brimful_sim::virtual_run::zoo::{Summary, scenarios};
+
+const SEEDS: u64 = 3;
+
+/// Three seeds scatter more than twenty: shares of 429s may be this many times the goal's. What
+/// must be zero stays zero, and utilisation does not scatter enough to need a margin.
+const MARGIN: f64 = 2.0;
+
+fn goals_are_met(part: impl Fn(&str) -> bool) {
+    let mut missed = Vec::new();
+    let mut ran = 0;
+    for scenario in scenarios() {
+        if !part(&scenario.name) {
+            continue;
+        }
+        ran += 1;
+        let mut summary = Summary::default();
+        for seed in 0..SEEDS {
+            summary.add(scenario.run.run(seed).unwrap());
+        }
+        let goal = scenario.goal.with_margin(MARGIN);
+        for what in summary.missed(&goal) {
+            missed.push(format!("{}: {what}", scenario.name));
+        }
+    }
+    assert!(ran > 0, "no such scenario");
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn a_known_bucket_is_filled_to_the_brim_and_never_over() {
+    goals_are_met(|name| name.contains("; token-bucket") && name.contains(" rpm, bucket"));
+}
+
+#[test]
+fn a_known_window_of_unknown_phase_is_filled_as_far_as_is_safe() {
+    goals_are_met(|name| name.contains("delay varies by"));
+}
+
+#[test]
+fn even_sending_gets_nearly_all_of_whatever_it_is_judged_by_at_600_a_minute() {
+    goals_are_met(|name| name.starts_with("600 rpm, ") && name.ends_with("; paced"));
+}
+
+#[test]
+fn even_sending_gets_nearly_all_of_whatever_it_is_judged_by_at_6000_a_minute() {
+    goals_are_met(|name| name.starts_with("6000 rpm, ") && name.ends_with("; paced"));
+}
+
+#[test]
+fn every_charging_rule_and_several_limits_at_once_lead_to_no_429() {
+    goals_are_met(|name| name.contains("tpm") || name.ends_with("; concurrency"));
+}
+
+#[test]
+fn no_fault_breaks_a_law() {
+    goals_are_met(|name| name.starts_with("safety"));
+}
+
+#[test]
+fn once_faults_heal_everything_is_answered() {
+    goals_are_met(|name| name.starts_with("liveness"));
+}
+
+#[test]
+fn every_scenario_belongs_to_a_test_and_has_a_name_of_its_own() {
+    let names: Vec<String> = scenarios().into_iter().map(|s| s.name).collect();
+    for name in &names {
+        assert_eq!(
+            names.iter().filter(|other| *other == name).count(),
+            1,
+            "{name}"
+        );
+        let parts = [
+            name.contains("; token-bucket") && name.contains(" rpm, bucket"),
+            name.contains("delay varies by"),
+            name.contains(" rpm, ") && name.ends_with("; paced") && !name.contains("tpm"),
+            name.contains("tpm") || name.ends_with("; concurrency"),
+            name.starts_with("safety"),
+            name.starts_with("liveness"),
+        ];
+        assert_eq!(parts.iter().filter(|part| **part).count(), 1, "{name}");
+    }
+}
