@@ -1,7 +1,7 @@
 //! The command `brimful`.
 
-/// A request and its answer are some forty allocations, and the buffers of answers are larger than
-/// what the system's allocator keeps at hand: a tenth of the client's time (see
+/// A request and its answer are some thirty allocations, and the buffers of answers are larger than
+/// what the system's allocator keeps at hand: nearly a tenth of the client's time (see
 /// `docs/design/performance.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
