@@ -17,6 +17,7 @@ pub use canonical::write_canonical_json;
 const REQUEST_DOMAIN: &[u8] = b"brimful request fingerprint, version 1";
 /// Separates unreadable rows from requests, so that no row can pose as a request.
 const BAD_ROW_DOMAIN: &[u8] = b"brimful bad row fingerprint, version 1";
+const HEX: &[u8; 16] = b"0123456789abcdef";
 /// A buffer larger than this is given back after use: one huge body must not be kept for ever.
 const BUFFER_KEPT_BYTES: usize = 1 << 20;
 
@@ -75,6 +76,15 @@ impl Fingerprint {
     #[must_use]
     pub fn of_bad_row(raw: &[u8]) -> Self {
         of_fields(BAD_ROW_DOMAIN, &[raw])
+    }
+
+    /// As it is shown: 32 lower-case hexadecimal digits.
+    pub(crate) fn to_hex(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+        }
+        digits
     }
 
     /// Reads 32 hexadecimal digits, of either case.
@@ -248,6 +258,7 @@ mod tests {
         fn text_and_fingerprint_are_inverse(bytes: [u8; 16]) {
             let fingerprint = Fingerprint(bytes);
             prop_assert_eq!(fingerprint.to_string().parse::<Fingerprint>().unwrap(), fingerprint);
+            prop_assert_eq!(fingerprint.to_string().into_bytes(), fingerprint.to_hex());
         }
     }
 }

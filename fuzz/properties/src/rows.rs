@@ -112,7 +112,7 @@ fn sendable(request: &Request) {
     assert!(!request.id.is_empty());
     let body: Value = serde_json::from_slice(&request.body).expect("a body is JSON");
     assert!(body.is_object() && body["stream"] != true, "{body}");
-    let body = read(&request.body);
+    let body = parsed(&request.body);
     let named = Fingerprint::of_request_json(Some(&request.id), "POST", &request.path, &body);
     let nameless = Fingerprint::of_request_json(None, "POST", &request.path, &body);
     if let Some(columns) = &request.columns {
@@ -122,7 +122,7 @@ fn sendable(request: &Request) {
     assert!(own == named || (own == nameless && request.id == request.row.to_string()));
 }
 
-fn read(body: &[u8]) -> Json<'_> {
+fn parsed(body: &[u8]) -> Json<'_> {
     let text = std::str::from_utf8(body).expect("a body is text");
     Json::parse(text).expect("a body is JSON")
 }
@@ -206,7 +206,7 @@ fn as_batch(folder: &Path, items: &[Item]) {
         assert_eq!((&item.id, &item.path), (&request.id, &request.path));
         assert_eq!(item.body, request.body);
         assert_eq!(item.max_output_tokens, request.max_output_tokens);
-        let body = read(&item.body);
+        let body = parsed(&item.body);
         let named = Fingerprint::of_request_json(Some(&item.id), "POST", &item.path, &body);
         assert_eq!(item.fingerprint, named);
     }

@@ -157,7 +157,7 @@ pub(super) fn write_dead_letter<T: Serialize>(
 
 fn write_head(line: &mut Vec<u8>, fingerprint: Fingerprint, custom_id: &str) {
     line.extend_from_slice(LINE_START);
-    write_display(line, &fingerprint);
+    line.extend_from_slice(&fingerprint.to_hex());
     line.extend_from_slice(&AFTER_ID[..AFTER_ID.len() - 1]);
     write_text(line, custom_id);
 }

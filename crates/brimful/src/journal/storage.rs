@@ -54,19 +54,19 @@ impl Tail {
         self.length
     }
 
-    /// Writes one line, with one system call if the system takes it whole. On an error the file
+    /// Writes whole lines, with one system call if the system takes all. On an error the file
     /// ends where it ended before.
-    pub(super) fn append(&mut self, line: &[u8]) -> io::Result<()> {
+    pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         if self.stuck {
             self.cut()?;
         }
-        if let Err(error) = write_whole(&*self.storage, line) {
+        if let Err(error) = write_whole(&*self.storage, lines) {
             self.stuck = true;
             // The error of the write says more than that of the cut, which the next append repeats.
             let _ = self.cut();
             return Err(error);
         }
-        self.length += line.len() as u64;
+        self.length += lines.len() as u64;
         Ok(())
     }
 

@@ -211,8 +211,10 @@ impl HttpTransport {
     /// A connection and whether it was used before.
     async fn checkout(&self) -> Result<(Connection, bool), SendError> {
         while let Some(mut pooled) = self.pop_idle() {
-            // Its task may not yet have seen the end of the previous answer, or the closing. No
-            // timer is set for one that is ready already.
+            if pooled.sender.is_ready() {
+                return Ok((pooled, true));
+            }
+            // Its task may not yet have seen the end of the previous answer, or the closing.
             let ready = tokio::time::timeout(READY_MAX, pooled.sender.ready()).await;
             if matches!(ready, Ok(Ok(()))) {
                 return Ok((pooled, true));
