@@ -202,9 +202,9 @@ pub(crate) struct LimitArgs {
     /// Most requests in flight. auto: as many as the rate needs, 64 when no rate is given
     #[arg(long, value_name = "N|auto", default_value = "auto")]
     pub(crate) concurrency: String,
-    /// How the server enforces the limits. paced is safe where this is not known and uses 99.1 % of
-    /// the rate; token-bucket uses all of it; sliding and fixed windows never see more than the
-    /// limit, whatever their phase, and lose what --jitter takes
+    /// How the server enforces the limits. paced is for servers of which this is not known and uses
+    /// 99.1 % of the rate; token-bucket uses all of it; sliding and fixed windows never see more
+    /// than the limit, whatever their phase, and lose what --jitter takes
     #[arg(long, value_enum, default_value = "paced")]
     pub(crate) limit_shape: LimitShape,
     /// What may be sent at once: requests, or a time (1s: one second of every rate). The capacity

@@ -9,6 +9,7 @@ mod run;
 mod screen;
 mod signals;
 mod units;
+mod variable;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

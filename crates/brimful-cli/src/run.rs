@@ -32,6 +32,10 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, args: RunArgs) -> anyhow::R
     }
     let options = run_options(&args, source)?;
     let to_stdout = options.target == Target::Stdout;
+    {
+        let _within = runtime.enter();
+        signals::survive_file_size_limit()?;
+    }
     let run = Run::open(options).map_err(refused)?;
     for note in run.notes() {
         say(args.watch.log_format, "note", note);

@@ -11,6 +11,8 @@ use tokio::sync::watch;
 const SIGHUP: u8 = 1;
 const SIGINT: u8 = 2;
 const SIGTERM: u8 = 15;
+/// Of this number on Linux and macOS.
+const SIGXFSZ: i32 = 25;
 
 /// The first signal that came; decides the exit code.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +31,13 @@ impl FirstSignal {
             .0
             .compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed);
     }
+}
+
+/// Makes a file that has become as large as `ulimit -f` allows an error of the write, which is told
+/// and loses nothing: the signal would kill. To be called within a runtime, before files are opened.
+pub(crate) fn survive_file_size_limit() -> std::io::Result<()> {
+    // Once caught it stays caught, whether or not anyone listens.
+    signal(SignalKind::from_raw(SIGXFSZ)).map(drop)
 }
 
 /// Listens from now on. Ctrl-C drains, a second one abandons; SIGTERM and SIGHUP drain and abandon

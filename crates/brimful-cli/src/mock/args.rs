@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::limit;
 use crate::Usage;
 use crate::units;
+use crate::variable::unset;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,13 +62,13 @@ pub(super) struct ListenArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = listen)]
     pub(super) listen: SocketAddr,
     /// Speak TLS, with a certificate made at the start
-    #[arg(long, conflicts_with = "tls_cert")]
+    #[arg(long, group = "encrypted")]
     pub(super) tls: bool,
     /// Write what clients have to trust to this file (PEM)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "encrypted")]
     pub(super) tls_cert_out: Option<PathBuf>,
     /// Speak TLS with these certificates (PEM, the server's own first)
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE", requires = "tls_key", group = "encrypted")]
     pub(super) tls_cert: Option<PathBuf>,
     /// Private key of --tls-cert (PEM, not encrypted)
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
@@ -304,8 +305,10 @@ impl FaultArgs {
         config.garbage_share = self.garbage_share;
         config.quota_after = self.quota_after;
         if let Some(variable) = &self.auth_env {
-            let key = std::env::var(variable)
-                .map_err(|_| Usage(format!("--auth-env {variable}: the variable is not set")))?;
+            let key = std::env::var(variable).unwrap_or_default();
+            if key.trim().is_empty() {
+                return Err(Usage(unset("--auth-env", variable)).into());
+            }
             config.auth = Some(BearerKey::from(key));
         }
         Ok(())

@@ -127,7 +127,7 @@ fn failures(summary: &Summary) -> Vec<String> {
         let (throttled, all, message) = (grouped(throttled), grouped(all), shown(message));
         lines.push(format!(
             "  note        {throttled} of {all} attempts were throttled, so the limits are told too \
-             high: {message}"
+             high, or the server counts them by another --limit-shape or --jitter: {message}"
         ));
     }
     lines

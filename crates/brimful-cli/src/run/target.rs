@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::usage;
 use crate::args::{Provider, RunArgs};
+use crate::variable::unset;
 
 const OPENAI_URL: &str = "https://api.openai.com/v1";
 const OPENAI_KEY: &str = "OPENAI_API_KEY";
@@ -102,8 +103,7 @@ fn key(args: &RunArgs) -> anyhow::Result<Option<SecretString>> {
     };
     let clean = |key: String| SecretString::from(key.trim());
     if let Some(name) = &args.target.api_key_env {
-        let key = read(name)
-            .ok_or_else(|| usage(format!("--api-key-env {name}: the variable is not set")))?;
+        let key = read(name).ok_or_else(|| usage(unset("--api-key-env", name)))?;
         return Ok(Some(clean(key)));
     }
     let key = read(OPENAI_KEY).map(clean);

@@ -161,6 +161,7 @@ fn a_mock_that_cannot_be_is_refused_by_the_flag_that_is_wrong() {
         ("--rpm 0", "--rpm"),
         ("--auth-env NOT_SET_ANYWHERE", "NOT_SET_ANYWHERE"),
         ("--listen nowhere", "127.0.0.1:8080"),
+        ("--tls-cert-out ca.pem", "--tls"),
     ] {
         dir.brimful("mock").args(arguments).exits(2).says(&[word]);
     }

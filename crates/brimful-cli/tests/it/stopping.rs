@@ -168,3 +168,20 @@ fn limits_hold_at_the_server() {
     assert!(mock.count("peak_in_flight") <= 3);
     assert!(mock.count("most_arrivals_1s") <= 51, "{stats}");
 }
+
+/// `ulimit -f` counts blocks of 512 bytes or 1 KB; both are less than the room kept free.
+#[test]
+fn a_limit_to_the_size_of_files_is_an_error_that_says_so_and_no_signal() {
+    let dir = TestDir::new();
+    let done = std::process::Command::new("sh")
+        .args(["-c", "ulimit -f 100; exec \"$@\"", "sh"])
+        .arg(env!("CARGO_BIN_EXE_brimful"))
+        .args(["run", "--repeat", "3", "--prompt", "hi", "-o", "out.csv"])
+        .args(["--provider", "mock", "--model", "m"])
+        .current_dir(dir.path("."))
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(1), "{:?}", done.status);
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(said.contains("out.csv") && said.contains("no room"), "{said}");
+}

@@ -1,10 +1,12 @@
 //! What a test asks of the mock itself: its account and its configuration.
 
+use brimful_sim::{Change, ConfigPatch, Outage};
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::Brain;
 use super::body::ReplyBody;
@@ -59,10 +61,14 @@ fn change(brain: &Brain, body: &[u8]) -> Response<ReplyBody> {
         let error = r#"a change is a JSON object, such as {"rpm": 600, "outage": "hang"}"#;
         return wrong(StatusCode::BAD_REQUEST, error);
     }
-    let patch = match serde_json::from_slice(body) {
+    let patch = match patch(body) {
         Ok(patch) => patch,
         Err(error) => return wrong(StatusCode::BAD_REQUEST, &error.to_string()),
     };
+    if patch.outage == Change::Set(Outage::Refuse) {
+        let error = "outage refuse would refuse the request that ends it: use `reset`, or --script";
+        return wrong(StatusCode::BAD_REQUEST, error);
+    }
     let changed = brain.lock().apply(brain.now(), &patch);
     match changed {
         Ok(()) => config(brain),
@@ -71,6 +77,15 @@ fn change(brain: &Brain, body: &[u8]) -> Response<ReplyBody> {
             &settings::in_users_words(&error.to_string(), ""),
         ),
     }
+}
+
+/// `null` is the same as `"none"`: refused where a setting cannot be absent, and not passed over.
+fn patch(body: &[u8]) -> Result<ConfigPatch, serde_json::Error> {
+    let mut change: Map<String, Value> = serde_json::from_slice(body)?;
+    for value in change.values_mut().filter(|value| value.is_null()) {
+        *value = Value::from("none");
+    }
+    serde_json::from_value(Value::Object(change))
 }
 
 fn wrong(status: StatusCode, error: &str) -> Response<ReplyBody> {

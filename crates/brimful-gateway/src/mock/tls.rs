@@ -68,7 +68,13 @@ impl Tls {
             return Err(TlsError::NoCertificate);
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsError::Key)?;
-        let trust_pem = String::from_utf8_lossy(certificates).into_owned();
+        let unix = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+        // Not the file as it is: many keep the key in the same one.
+        let trust_pem = chain
+            .iter()
+            .map(|certificate| pem::Pem::new("CERTIFICATE", certificate.to_vec()))
+            .map(|certificate| pem::encode_config(&certificate, unix))
+            .collect();
         Self::of(chain, key, trust_pem)
     }
 
@@ -179,11 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn own_certificates_are_shown_to_clients_as_they_are() {
+    fn own_certificates_are_shown_to_clients_without_the_key_beside_them() {
         let made = make(Ipv4Addr::LOCALHOST.into()).unwrap();
-        let certificate = made.server.pem();
-        let key = made.key.serialize_pem();
-        let tls = Tls::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
-        assert_eq!(tls.trust_pem(), certificate);
+        let (certificate, key) = (made.server.pem(), made.key.serialize_pem());
+        let both = format!("{certificate}{key}");
+        for (certificates, key) in [(&certificate, &key), (&both, &both)] {
+            let tls = Tls::from_pem(certificates.as_bytes(), key.as_bytes()).unwrap();
+            let shown = tls.trust_pem().replace('\r', "");
+            assert_eq!(shown, certificate.replace('\r', ""));
+        }
     }
 }

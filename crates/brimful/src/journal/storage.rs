@@ -89,10 +89,11 @@ fn write_whole(storage: &dyn Storage, mut rest: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether an error means that there is no room, on the disk or in the user's share of it.
+/// Whether an error means that there is no room: on the disk, in the user's share of it, or in a
+/// file of the size that the user allows (`ulimit -f`).
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
 }
