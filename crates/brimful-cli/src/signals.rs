@@ -33,8 +33,9 @@ impl FirstSignal {
     }
 }
 
-/// Makes a file that has become as large as `ulimit -f` allows an error of the write, which is told
-/// and loses nothing: the signal would kill. To be called within a runtime, before files are opened.
+/// Makes a file that has become as large as `ulimit -f` allows an error of the write, which is
+/// told and loses nothing: the signal would kill. To be called within a runtime, before files are
+/// opened.
 pub(crate) fn survive_file_size_limit() -> std::io::Result<()> {
     // Once caught it stays caught, whether or not anyone listens.
     signal(SignalKind::from_raw(SIGXFSZ)).map(drop)

@@ -183,5 +183,8 @@ fn a_limit_to_the_size_of_files_is_an_error_that_says_so_and_no_signal() {
         .unwrap();
     assert_eq!(done.status.code(), Some(1), "{:?}", done.status);
     let said = String::from_utf8_lossy(&done.stderr);
-    assert!(said.contains("out.csv") && said.contains("no room"), "{said}");
+    assert!(
+        said.contains("out.csv") && said.contains("no room"),
+        "{said}"
+    );
 }
