@@ -23,6 +23,9 @@ async def main(task):
         num_retries=TRIES - 1,
         # A deployment in cooldown is one that no request may use: with only one, all would fail.
         disable_cooldowns=True,
+        # Without it `rpm` and `tpm` only weigh one deployment against another. With it what is over
+        # them within a minute of the clock is refused, not delayed.
+        optional_pre_call_checks=["enforce_model_rate_limits"],
     )
 
     async def send(body):

@@ -1,10 +1,10 @@
 //! The program against the bare HTTP client: what engine, journal and all cost.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::bench::Bench;
 use crate::client::{Client, Ran};
-use crate::figure::{Better, Figure};
+use crate::figure::{Better, Figure, number};
 use crate::load::{Face, Load, Loaded};
 use crate::mock::Mock;
 use crate::workload::{Sizes, Workload};
@@ -12,6 +12,10 @@ use crate::workload::{Sizes, Workload};
 /// The processor of the clients, and that of the server.
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
+
+/// From here on, in per cent of a core, it is the server that limits the rate. A bare client that is
+/// held back by it makes the program look better than it is.
+const SATURATED: f64 = 95.0;
 
 struct Scenario {
     name: &'static str,
@@ -61,14 +65,15 @@ const KILOBYTES: Workload = Workload {
 };
 const KILOBYTES_MOCK: &[&str] = &["--no-detail", "--output-tokens", "350"];
 
-/// One round.
+/// One round: what each client did, and the share of its wall time for which its server computed,
+/// in per cent of a core.
 struct Measured {
     run: Ran,
+    run_server: f64,
     pooled: Loaded,
+    pooled_server: f64,
     connection: Loaded,
-    /// Share of the wall time for which the server computed during `run`; at 100 % it is the server
-    /// that is measured.
-    server_busy: Option<f64>,
+    connection_server: f64,
 }
 
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
@@ -111,15 +116,16 @@ fn measure(bench: &Bench, scenario: &Scenario) -> Result<Measured> {
     let start = || Mock::start(&bench.binary, scenario.mock, server_core);
     let load = |face| {
         let mock = start()?;
-        Load {
+        let load = Load {
             url: mock.base_url().parse()?,
             input: input.clone(),
             in_flight: scenario.in_flight,
             face,
-        }
-        .spawn(client_core)
+        };
+        let (loaded, cpu_s) = with_cpu_s(&mock, || load.spawn(client_core))?;
+        anyhow::Ok((loaded, cpu_s / loaded.wall_s * 100.0))
     };
-    let connection = load(Face::Connection)?;
+    let (connection, connection_server) = load(Face::Connection)?;
     let mock = start()?;
     let client = Client {
         binary: &bench.binary,
@@ -130,17 +136,33 @@ fn measure(bench: &Bench, scenario: &Scenario) -> Result<Measured> {
         core: client_core,
     };
     client.clear()?;
-    let before = mock.cpu_s();
-    let run = client.run()?;
-    let after = mock.cpu_s();
+    let (run, cpu_s) = with_cpu_s(&mock, || client.run())?;
     client.clear()?;
+    let (pooled, pooled_server) = load(Face::Pooled)?;
     Ok(Measured {
-        server_busy: before
-            .zip(after)
-            .map(|(before, after)| (after - before) / run.wall_s * 100.0),
+        run_server: cpu_s / run.wall_s * 100.0,
         run,
-        pooled: load(Face::Pooled)?,
+        pooled,
+        pooled_server,
         connection,
+        connection_server,
+    })
+}
+
+/// Does `work`; also the seconds of processor time that the server used meanwhile.
+fn with_cpu_s<T>(mock: &Mock, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+    let cpu_s = || mock.cpu_s().context("no /proc to read from");
+    let before = cpu_s()?;
+    let done = work()?;
+    Ok((done, cpu_s()? - before))
+}
+
+/// Why a ratio to a client whose server was so busy is no measure of the program; `None` when it is.
+fn flattered(server_busy: &[f64]) -> Option<String> {
+    let most = server_busy.iter().copied().fold(0.0, f64::max);
+    (most > SATURATED).then(|| {
+        let most = number(most);
+        format!("the other client's server was busy for {most} % of a core, over {SATURATED} %")
     })
 }
 
@@ -157,38 +179,99 @@ fn figures(scenario: &Scenario, rounds: &[Measured]) -> Vec<Figure> {
     let cpu_us = |round: &Measured| round.run.cpu_s * 1e6 / requests;
     let per_pooled = |round: &Measured| rate(round) / round.pooled.per_s();
     let per_connection = |round: &Measured| rate(round) / round.connection.per_s();
-    let busy: Vec<f64> = rounds
-        .iter()
-        .filter_map(|round| round.server_busy)
-        .collect();
-    let mut figures = vec![
+    let ratio = |measure, value: &dyn Fn(&Measured) -> f64, server: &dyn Fn(&Measured) -> f64| {
+        higher(measure, "", value)
+            .goal(scenario.goal)
+            .not_judged(flattered(&of(server)))
+    };
+    let busy = |measure, value| lower(measure, "% of a core", value);
+    let pooled_server = |round: &Measured| round.pooled_server;
+    let connection_server = |round: &Measured| round.connection_server;
+    vec![
         higher("rate", "req/s", &rate),
         lower("CPU", "µs a request", &cpu_us),
+        busy("server busy", &|round| round.run_server),
         higher("pooled client, rate", "req/s", &|round| {
             round.pooled.per_s()
         }),
         lower("pooled client, CPU", "µs a request", &|round| {
             round.pooled.cpu_us()
         }),
-        higher("÷ pooled client", "", &per_pooled).goal(scenario.goal),
+        busy("pooled client, server busy", &pooled_server),
+        ratio("÷ pooled client", &per_pooled, &pooled_server),
         higher("bare connections, rate", "req/s", &|round| {
             round.connection.per_s()
         }),
         lower("bare connections, CPU", "µs a request", &|round| {
             round.connection.cpu_us()
         }),
-        higher("÷ bare connections", "", &per_connection).goal(scenario.goal),
+        busy("bare connections, server busy", &connection_server),
+        ratio("÷ bare connections", &per_connection, &connection_server),
         lower("peak memory", "MB", &|round| round.run.peak_mb),
-    ];
-    if !busy.is_empty() {
-        let name = scenario.name;
-        figures.push(Figure::new(
-            name,
-            "server busy",
-            "% of a core",
-            Better::Lower,
-            busy,
-        ));
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(pooled_server: f64, connection_server: f64) -> Measured {
+        let loaded = Loaded {
+            requests: 100_000,
+            answer_bytes: 1,
+            wall_s: 1.0,
+            cpu_s: 1.0,
+        };
+        Measured {
+            run: Ran {
+                began_s: 0.0,
+                wall_s: 1.0,
+                cpu_s: 1.0,
+                peak_mb: 1.0,
+            },
+            run_server: 99.0,
+            pooled: loaded,
+            pooled_server,
+            connection: loaded,
+            connection_server,
+        }
     }
-    figures
+
+    fn verdicts(rounds: &[Measured]) -> Vec<String> {
+        figures(&SCENARIOS[0], rounds)
+            .iter()
+            .filter(|figure| figure.goal.is_some())
+            .map(Figure::verdict)
+            .collect()
+    }
+
+    #[test]
+    fn a_ratio_to_a_client_whose_server_was_saturated_in_a_round_is_not_judged() {
+        assert_eq!(
+            verdicts(&[measured(60.0, 95.0), measured(60.0, 95.1)]),
+            [
+                "≥ 0.700 met",
+                "≥ 0.700 not judged: the other client's server was busy for 95.10 % of a core, \
+                 over 95 %"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_server_of_the_program_itself_does_not_flatter_it() {
+        assert_eq!(
+            verdicts(&[measured(60.0, 60.0)]),
+            ["≥ 0.700 met", "≥ 0.700 met"]
+        );
+    }
+
+    #[test]
+    fn how_busy_each_of_the_three_servers_was_is_printed() {
+        let busy: Vec<f64> = figures(&SCENARIOS[0], &[measured(10.0, 20.0)])
+            .iter()
+            .filter(|figure| figure.unit == "% of a core")
+            .map(Figure::median)
+            .collect();
+        assert_eq!(busy, [99.0, 10.0, 20.0]);
+    }
 }

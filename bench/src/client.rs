@@ -92,8 +92,7 @@ impl Client<'_> {
     }
 }
 
-/// Lines of a file, without taking it into memory: the peak of a program that is started later
-/// counts from what its parent had (getrusage(2)).
+/// Lines of a file, without taking it into memory.
 pub(crate) fn lines(path: &Path) -> Result<u64> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut reader = BufReader::with_capacity(1 << 16, file);

@@ -26,6 +26,9 @@ pub(crate) struct Figure {
     pub(crate) samples: Vec<f64>,
     /// The value to reach; `None` where nothing was promised.
     pub(crate) goal: Option<f64>,
+    /// Why the goal is neither met nor missed; `None` when it is judged.
+    #[serde(default)]
+    pub(crate) not_judged: Option<String>,
 }
 
 impl Figure {
@@ -45,6 +48,7 @@ impl Figure {
             better,
             samples,
             goal: None,
+            not_judged: None,
         }
     }
 
@@ -52,6 +56,13 @@ impl Figure {
     #[must_use]
     pub(crate) fn goal(mut self, goal: f64) -> Self {
         self.goal = Some(goal);
+        self
+    }
+
+    /// With a reason for which its goal says nothing, if there is one.
+    #[must_use]
+    pub(crate) fn not_judged(mut self, why: Option<String>) -> Self {
+        self.not_judged = why;
         self
     }
 
@@ -78,9 +89,9 @@ impl Figure {
             .fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// Whether the median reaches the goal; `None` without one.
+    /// Whether the median reaches the goal; `None` without one, and where it is not judged.
     pub(crate) fn met(&self) -> Option<bool> {
-        let goal = self.goal?;
+        let goal = self.goal.filter(|_| self.not_judged.is_none())?;
         Some(match self.better {
             Better::Higher => self.median() >= goal,
             Better::Lower => self.median() <= goal,
@@ -111,14 +122,18 @@ impl Figure {
 
     /// The goal and whether it is met; empty without one.
     pub(crate) fn verdict(&self) -> String {
-        let (Some(goal), Some(met)) = (self.goal, self.met()) else {
+        let Some(goal) = self.goal else {
             return String::new();
         };
         let sign = match self.better {
             Better::Higher => "≥",
             Better::Lower => "≤",
         };
-        let verdict = if met { "met" } else { "missed" };
+        let verdict = match (&self.not_judged, self.met()) {
+            (Some(why), _) => format!("not judged: {why}"),
+            (None, Some(true)) => "met".to_owned(),
+            (None, _) => "missed".to_owned(),
+        };
         format!("{sign} {} {verdict}", with_unit(goal, &self.unit))
     }
 }
@@ -205,6 +220,24 @@ mod tests {
         assert_eq!(higher.met(), None);
         assert_eq!(higher.verdict(), "");
         assert_eq!(higher.goal(20.0).verdict(), "≥ 20 µs met");
+    }
+
+    #[test]
+    fn a_goal_that_is_not_judged_is_neither_met_nor_missed() {
+        let figure = figure(&[1.0]).goal(20.0).not_judged(Some("why".to_owned()));
+        assert_eq!(figure.met(), None);
+        assert_eq!(figure.verdict(), "≤ 20 µs not judged: why");
+        assert_eq!(figure.clone().not_judged(None).verdict(), "≤ 20 µs met");
+        let saved = serde_json::to_value(&figure).unwrap();
+        assert_eq!(saved["not_judged"], "why");
+    }
+
+    #[test]
+    fn a_figure_saved_without_a_reason_is_judged() {
+        let mut saved = serde_json::to_value(figure(&[1.0]).goal(20.0)).unwrap();
+        saved.as_object_mut().unwrap().remove("not_judged");
+        let figure: Figure = serde_json::from_value(saved).unwrap();
+        assert_eq!(figure.met(), Some(true));
     }
 
     #[test]

@@ -95,7 +95,7 @@ enum Command {
     /// The engine against every model of the simulated provider, in virtual time
     Zoo(Zoo),
     /// `brimful run` beside the rivals from Python's registry, in a virtual environment of its own;
-    /// one round unless `--rounds` says otherwise, about twenty minutes
+    /// one round unless `--rounds` says otherwise, about 25 minutes
     Peers,
     /// One run of the bare HTTP client against any server; prints a line of JSON
     Load(Load),

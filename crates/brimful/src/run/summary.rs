@@ -1,6 +1,8 @@
 //! What a run came to, for people and programs.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
@@ -122,7 +124,8 @@ pub struct RequestSums {
 pub struct Resources {
     /// Seconds of CPU time, user and system.
     pub cpu_s: f64,
-    /// Largest resident memory in bytes.
+    /// Largest resident memory in bytes; on Linux of this program alone, elsewhere perhaps that of
+    /// the process which it was started from.
     pub peak_memory_bytes: u64,
 }
 
@@ -135,13 +138,37 @@ impl Resources {
             let micros = u64::try_from(time.tv_usec()).unwrap_or(0);
             (Duration::from_secs(secs) + Duration::from_micros(micros)).as_secs_f64()
         };
-        // Linux counts in KiB, macOS in bytes.
-        let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
         Some(Self {
             cpu_s: round(seconds(usage.user_time()) + seconds(usage.system_time())),
-            peak_memory_bytes: u64::try_from(usage.max_rss()).unwrap_or(0) * unit,
+            peak_memory_bytes: peak_memory_bytes(
+                Path::new("/proc/self/status"),
+                // Its width differs, too.
+                u64::try_from(usage.max_rss()).unwrap_or(0),
+            ),
         })
     }
+}
+
+/// The peak that Linux shows in `status`, else the one of getrusage(2): over an exec that one keeps
+/// what the process had before, which is the memory of whoever started this program.
+fn peak_memory_bytes(status: &Path, max_rss: u64) -> u64 {
+    let own = fs::read_to_string(status).ok();
+    own.as_deref()
+        .and_then(high_water_bytes)
+        .unwrap_or_else(|| {
+            // Linux counts in KiB, macOS in bytes.
+            let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+            max_rss.saturating_mul(unit)
+        })
+}
+
+/// `VmHWM` of a `/proc/PID/status` (proc(5)), which is in KiB; `None` where there is none.
+fn high_water_bytes(status: &str) -> Option<u64> {
+    let value = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = value.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    kib.checked_mul(1024)
 }
 
 /// Tokens.
@@ -173,7 +200,7 @@ impl Summary {
         let requests = sums(report, totals, stale);
         let stopped_by = stopped_by(report);
         let complete = stopped_by.is_none() && report.unanswered == 0 && problems.is_empty();
-        let shown = |path: &std::path::Path| path.display().to_string();
+        let shown = |path: &Path| path.display().to_string();
         let output = match &options.target {
             Target::File(path) => Some(shown(path)),
             Target::Stdout => plan.journal.as_deref().map(shown),
@@ -353,6 +380,34 @@ mod tests {
         let used = Resources::of_this_process().unwrap();
         assert!(used.peak_memory_bytes > 1 << 20, "{used:?}");
         assert!((0.0..1e6).contains(&used.cpu_s), "{used:?}");
+    }
+
+    #[test]
+    fn the_peak_of_memory_is_the_high_water_mark_of_a_status() {
+        let status = "Name:\tbrimful\nVmPeak:\t  999999 kB\nVmHWM:\t   38148 kB\nVmRSS:\t   1 kB\n";
+        assert_eq!(high_water_bytes(status), Some(38_148 * 1024));
+        for hostile in [
+            "",
+            "VmRSS:\t 1 kB\n",
+            "VmHWM:",
+            "VmHWM:\t12\n",
+            "VmHWM:\t-1 kB\n",
+            "VmHWM:\t18446744073709551615 kB\n",
+        ] {
+            assert_eq!(high_water_bytes(hostile), None, "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_status_the_peak_of_memory_is_that_of_getrusage() {
+        let folder = tempfile::tempdir().unwrap();
+        let status = folder.path().join("status");
+        let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
+        assert_eq!(peak_memory_bytes(&status, 7), 7 * unit, "no file");
+        fs::write(&status, "Name:\tx\n").unwrap();
+        assert_eq!(peak_memory_bytes(&status, 7), 7 * unit, "no such line");
+        fs::write(&status, "VmHWM:\t5 kB\n").unwrap();
+        assert_eq!(peak_memory_bytes(&status, 7), 5 * 1024);
     }
 
     #[test]
