@@ -13,8 +13,8 @@ use crate::workload::{Sizes, Workload};
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
 
-/// From here on, in per cent of a core, it is the server that limits the rate. A bare client that is
-/// held back by it makes the program look better than it is.
+/// From here on, in per cent of a core, it is the server that limits the rate. A bare client that
+/// is held back by it makes the program look better than it is.
 const SATURATED: f64 = 95.0;
 
 struct Scenario {
@@ -157,7 +157,7 @@ fn with_cpu_s<T>(mock: &Mock, work: impl FnOnce() -> Result<T>) -> Result<(T, f6
     Ok((done, cpu_s()? - before))
 }
 
-/// Why a ratio to a client whose server was so busy is no measure of the program; `None` when it is.
+/// Why a ratio to a client whose server was so busy is no measure of the program; else `None`.
 fn flattered(server_busy: &[f64]) -> Option<String> {
     let most = server_busy.iter().copied().fold(0.0, f64::max);
     (most > SATURATED).then(|| {

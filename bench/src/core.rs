@@ -93,8 +93,8 @@ fn charge() -> Charge {
 
 /// Nanoseconds of one call of `check`, reading a clock or, as the core is, told the time.
 ///
-/// The time that it is told stands still: moving it is a compare-and-swap and no part of a decision.
-/// The burst has room for every call.
+/// The time that it is told stands still: moving it is a compare-and-swap and no part of a
+/// decision. The burst has room for every call.
 fn governor_ns(clock: impl Clock) -> Result<f64> {
     const QUOTA_PER_S: NonZeroU32 = NonZeroU32::new(1_000_000_000).expect("it is not zero");
     let limiter = RateLimiter::direct_with_clock(Quota::per_second(QUOTA_PER_S), clock);

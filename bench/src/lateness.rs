@@ -67,8 +67,8 @@ struct Measured {
 #[derive(Debug, Default)]
 struct Schedule {
     due_s: Vec<f64>,
-    /// Starts so late that what was missed beyond [`CATCH_UP_S`] was given up; those behind them are
-    /// held against what was left.
+    /// Starts so late that what was missed beyond [`CATCH_UP_S`] was given up; those behind them
+    /// are held against what was left.
     forgiven: usize,
 }
 
