@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use brimful_sim::virtual_run::Report;
-use brimful_sim::virtual_run::zoo::{self, Scenario, Summary};
+use brimful_sim::virtual_run::zoo::{self, Scenario, Summary, Verdict};
 use clap::Args;
 
 use crate::bench::Bench;
@@ -56,7 +56,7 @@ impl Zoo {
         let summaries = table(&scenarios, &seeds)?;
         let mut missed = 0;
         for (scenario, summary) in scenarios.iter().zip(&summaries) {
-            missed += usize::from(!summary.missed(&scenario.goal).is_empty());
+            missed += usize::from(matches!(judged(scenario, summary), Verdict::Missed(_)));
             for figure in figures(scenario, summary) {
                 bench.report.keep(figure);
             }
@@ -138,8 +138,13 @@ fn row(scenario: &Scenario, done: &Done) {
     let reports = summary.reports();
     let steps: u64 = reports.iter().map(|report| report.steps).sum();
     let wait = reports.iter().map(|report| report.longest_wait).max();
-    let missed = summary.missed(&scenario.goal);
-    let verdict = if missed.is_empty() { "met" } else { "MISSED" };
+    let (verdict, missed) = match judged(scenario, summary) {
+        Verdict::Met => ("met", Vec::new()),
+        Verdict::Missed(missed) => ("MISSED", missed),
+        Verdict::Floor(missed) if missed.is_empty() => ("floor", missed),
+        Verdict::Floor(missed) => ("short, floor", missed),
+        other => ("MISSED", vec![format!("{other:?}")]),
+    };
     println!(
         "  {:<64} {:>9} {:>9} {:>9} {:>9} {:>7.1} {:>7.2} {:>8.2}  {verdict}",
         scenario.name,
@@ -157,6 +162,10 @@ fn row(scenario: &Scenario, done: &Done) {
     if let [only] = reports {
         println!("      seed {}, trace {:016x}", only.seed, only.trace_hash);
     }
+}
+
+fn judged(scenario: &Scenario, summary: &Summary) -> Verdict {
+    scenario.aim.judge(summary, 1.0)
 }
 
 /// The same for files and comparisons, a sample for each seed.

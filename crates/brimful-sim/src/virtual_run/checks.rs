@@ -3,11 +3,12 @@
 //! 1. What a shape promises of the sent process (`promise`).
 //! 2. Every request has exactly one outcome; its attempts are numbered and never overlap.
 //! 3. Nothing starts in a cooldown or after a stop.
-//! 4. Nobody is overtaken: first attempts start in the order of submission.
+//! 4. Nobody is overtaken: of all that are ready, due retries included, the oldest starts.
 //! 5. No request waits longer than what went before it, and itself, take at the rate of its limits:
 //!    work is conserved and waiting is bounded, in one inequality.
 //! 6. At the end nothing is outstanding, neither in the engine's balance nor at the server.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub(super) struct Checks {
     submitted: u64,
     /// The order number after that of the last first attempt.
     next_first: u64,
+    /// What waits to be tried again, by order number, and from when on.
+    retries: BTreeMap<u64, Timestamp>,
     queue: Charge,
     again: Charge,
     largest: Charge,
@@ -80,6 +83,7 @@ impl Checks {
                 .collect(),
             submitted: 0,
             next_first: 0,
+            retries: BTreeMap::new(),
             queue: NOTHING,
             again: NOTHING,
             largest: NOTHING,
@@ -105,6 +109,16 @@ impl Checks {
         }
     }
 
+    /// The request will be tried again, no sooner than after `wait`.
+    pub(super) fn retried(&mut self, now: Timestamp, mark: &Mark, wait: Duration) {
+        self.retries.insert(mark.order, now + wait);
+    }
+
+    /// The request is over, however it ended.
+    pub(super) fn finished(&mut self, mark: &Mark) {
+        self.retries.remove(&mark.order);
+    }
+
     /// The request is over without ever having started.
     pub(super) fn never_started(&mut self, charge: &Charge) {
         each(&mut self.queue, charge, u64::saturating_sub);
@@ -126,12 +140,37 @@ impl Checks {
         if now < self.paused_until {
             self.violation(now, "something started in a cooldown".to_owned());
         }
+        self.in_turn(now, attempt);
         if attempt.number > 1 {
             each(&mut self.again, charge, u64::saturating_add);
             return;
         }
         each(&mut self.queue, charge, u64::saturating_sub);
         self.first_started(now, attempt.mark);
+    }
+
+    /// Nothing older is ready. What was never tried is younger than what was, and first attempts
+    /// start in the order of submission (see `first_started`), so only retries can be passed.
+    fn in_turn(&mut self, now: Timestamp, attempt: &Attempt<'_>) {
+        let order = attempt.mark.order;
+        if attempt.number > 1 {
+            match self.retries.remove(&order) {
+                Some(ready) if ready > now => {
+                    let what = format!("request {} started in its backoff", order - 1);
+                    self.violation(now, what);
+                }
+                Some(_) => {}
+                None => {
+                    let what = format!("request {} was not to be tried again", order - 1);
+                    self.violation(now, what);
+                }
+            }
+        }
+        let mut older = self.retries.range(..order);
+        if let Some((passed, _)) = older.find(|(_, ready)| **ready <= now) {
+            let what = format!("the retry of request {} was overtaken", passed - 1);
+            self.violation(now, what);
+        }
     }
 
     fn first_started(&mut self, now: Timestamp, mark: &Mark) {
@@ -143,7 +182,7 @@ impl Checks {
         let wait = now.since(mark.at);
         self.longest_wait = self.longest_wait.max(wait);
         let paused = self.paused.saturating_sub(mark.paused);
-        let bound = self.wait_bound(mark).saturating_add(paused);
+        let bound = self.wait_bound(now, mark).saturating_add(paused);
         if wait > bound {
             let what = format!(
                 "request {} waited {wait:?}, longer than {bound:?}, which is what went before it",
@@ -154,16 +193,17 @@ impl Checks {
     }
 
     /// What the queue before a request, and what was tried again meanwhile, take at the rate of
-    /// the limits. Limits may bind by turns, so their times add up.
-    fn wait_bound(&self, mark: &Mark) -> Duration {
+    /// the limits, and in the places that there are. Limits may bind by turns, so their times add
+    /// up.
+    fn wait_bound(&self, now: Timestamp, mark: &Mark) -> Duration {
         let mut ahead = mark.queue;
         each(&mut ahead, &self.again, u64::saturating_add);
         each(&mut ahead, &mark.again, u64::saturating_sub);
         let mut bound = WAIT_SLACK;
         for (_, promise) in &self.promises {
             if promise.kind == LimitKind::Concurrency {
-                // No passing of time frees a place: the servers' times are no promise of ours.
-                return Duration::MAX;
+                bound += promise.served_within(now, ahead.requests) + promise.rest();
+                continue;
             }
             let units = promise.kind.units(&ahead) + promise.kind.units(&self.largest);
             let seconds = units as f64 / promise.floor_per_s;
@@ -316,6 +356,61 @@ mod tests {
             "{}",
             said(&checks)
         );
+    }
+
+    #[test]
+    fn a_retry_that_is_due_goes_before_all_that_is_younger() {
+        let retry = |ready_s: u64, started_s: u64| {
+            let mut checks = checks();
+            let mut submit = || checks.submitted(Timestamp::ZERO, &Charge::request());
+            let (first, second) = (submit(), submit());
+            start(&mut checks, 1, 1, &first);
+            let wait = Duration::from_secs(ready_s - 2);
+            checks.retried(Timestamp::from_secs(2), &first, wait);
+            start(&mut checks, 4, 2, &second);
+            let again = Attempt {
+                serial: 3,
+                number: 2,
+                charge: &Charge::request(),
+                mark: &first,
+            };
+            checks.started(Timestamp::from_secs(started_s), &again);
+            said(&checks)
+        };
+        assert_eq!(retry(5, 6), "");
+        let passed = retry(3, 6);
+        assert!(
+            passed.contains("retry of request 0 was overtaken"),
+            "{passed}"
+        );
+        let early = retry(8, 6);
+        assert!(early.contains("started in its backoff"), "{early}");
+    }
+
+    #[test]
+    fn a_retry_that_is_over_is_passed_by_nobody() {
+        let mut checks = checks();
+        let mut submit = || checks.submitted(Timestamp::ZERO, &Charge::request());
+        let (first, second) = (submit(), submit());
+        start(&mut checks, 1, 1, &first);
+        checks.retried(Timestamp::from_secs(2), &first, Duration::ZERO);
+        checks.finished(&first);
+        start(&mut checks, 3, 2, &second);
+        assert_eq!(said(&checks), "");
+    }
+
+    #[test]
+    fn a_place_that_is_left_empty_while_something_waits_is_found() {
+        for (second, fine) in [(6, true), (40, false)] {
+            let mut checks = Checks::new(&[LimitSpec::concurrency(1)]);
+            let charge = Charge::request();
+            let mut submit = || checks.submitted(Timestamp::ZERO, &charge);
+            let (first, second_mark) = (submit(), submit());
+            start(&mut checks, 0, 1, &first);
+            checks.ended(Timestamp::from_secs(5), 1, &charge, &charge);
+            start(&mut checks, second, 2, &second_mark);
+            assert_eq!(checks.violations.is_empty(), fine, "{}", said(&checks));
+        }
     }
 
     #[test]

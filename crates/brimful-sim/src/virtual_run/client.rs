@@ -64,6 +64,8 @@ struct Tally {
     attempts: u64,
     last_end: Timestamp,
     quickest: Option<Duration>,
+    /// Sum of the times of all attempts that were answered.
+    answering: Duration,
     requests: u64,
     tokens: u64,
 }
@@ -302,6 +304,12 @@ impl<'a> Driver<'a> {
                     self.checks.stopped();
                     self.step(&Step::Stopped);
                 }
+                Output::Event(EngineEvent::Retried { request, wait, .. }) => {
+                    let now = self.client_now();
+                    if let Some(flight) = &self.flights[request.0 as usize] {
+                        self.checks.retried(now, &flight.mark, wait);
+                    }
+                }
                 Output::Event(_) => {}
             }
         }
@@ -429,6 +437,7 @@ impl<'a> Driver<'a> {
         if matches!(result, AttemptResult::Answered(_)) {
             let quickest = self.report.quickest.get_or_insert(took);
             *quickest = took.min(*quickest);
+            self.report.answering += took;
         }
         self.ended(slot, result);
     }
@@ -499,6 +508,7 @@ impl<'a> Driver<'a> {
             let what = format!("{request:?} finished with an attempt in flight");
             self.checks.violation(self.client_now(), what);
         }
+        self.checks.finished(&flight.mark);
         if !flight.started {
             self.checks.never_started(&flight.charge);
         }
@@ -529,11 +539,17 @@ impl<'a> Driver<'a> {
         let tally = self.report;
         let quickest = tally.quickest.unwrap_or_default();
         let tokens = tally.tokens.min(server.tokens_net);
-        let by_limits = least_time(&self.run.server, tally.requests, tokens);
+        let by_limits = least_time(&self.run.server, tally.requests, tokens) + quickest;
+        let places = self.run.server.concurrency.unwrap_or(u64::MAX) as f64;
+        let by_places = tally.answering.div_f64(places.max(1.0));
         Report {
             seed: self.seed,
             trace_hash: self.trace.value(),
             steps: self.trace.steps,
+            workload: match self.run.workload.amount {
+                Amount::Requests(requests) => Some(requests),
+                Amount::Saturated(_) => None,
+            },
             submitted: tally.requests,
             answered: tally.answered,
             dead: tally.dead,
@@ -542,7 +558,7 @@ impl<'a> Driver<'a> {
             attempts: tally.attempts,
             stopped: self.engine.stopped().cloned(),
             makespan: tally.last_end.since(Timestamp::ZERO),
-            lower_bound: by_limits + quickest,
+            lower_bound: by_limits.max(by_places),
             tail: tally.last_end.since(last_admission),
             longest_wait: self.checks.longest_wait,
             violations: self.checks.violations,

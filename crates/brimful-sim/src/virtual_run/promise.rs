@@ -46,7 +46,16 @@ enum Rule {
     /// No more than the capacity and what has refilled since.
     Bucket(Bucket),
     /// No more than so many at once.
-    InFlight { amount: u64, now: u64 },
+    InFlight(InFlight),
+}
+
+#[derive(Debug, Default)]
+struct InFlight {
+    amount: u64,
+    /// Start of each attempt that has not ended.
+    now: BTreeMap<u64, Timestamp>,
+    /// The longest of those that have.
+    longest: Duration,
 }
 
 #[derive(Debug)]
@@ -91,7 +100,11 @@ impl Promise {
         let (rule, floor, rest) = match (spec.kind, spec.shape, spec.burst) {
             (LimitKind::Concurrency, ..) => {
                 let amount = spec.amount;
-                (Rule::InFlight { amount, now: 0 }, f64::INFINITY, CATCH_UP)
+                let places = InFlight {
+                    amount,
+                    ..InFlight::default()
+                };
+                (Rule::InFlight(places), f64::INFINITY, CATCH_UP)
             }
             (_, Shape::Paced, _) => {
                 let jitter = spec.jitter.unwrap_or(spec.window / 200);
@@ -145,6 +158,20 @@ impl Promise {
         }
     }
 
+    /// The longest that so many starts may take when nothing but places is in short supply: all are
+    /// in use as long as something waits, by those starts and by what was in flight before them,
+    /// none for longer than the longest so far. Zero for limits that time frees.
+    pub(super) fn served_within(&self, now: Timestamp, starts: u64) -> Duration {
+        let Rule::InFlight(places) = &self.rule else {
+            return Duration::ZERO;
+        };
+        // Attempts are numbered in the order of their starts: the first one is the oldest.
+        let oldest = places.now.first_key_value();
+        let under_way = oldest.map(|(_, &started)| now.since(started));
+        let longest = places.longest.max(under_way.unwrap_or_default());
+        longest.mul_f64((starts + places.amount) as f64 / places.amount as f64)
+    }
+
     /// Something starts; says what is wrong with that.
     pub(super) fn started(&mut self, now: Timestamp, attempt: u64, units: u64) -> Option<String> {
         match &mut self.rule {
@@ -152,9 +179,10 @@ impl Promise {
             Rule::Window(window) => window.started(now, attempt, units),
             Rule::Edges(edges) => edges.started(now, attempt, units),
             Rule::Bucket(bucket) => bucket.started(now, units),
-            Rule::InFlight { amount, now } => {
-                *now += units;
-                (*now > *amount).then(|| format!("{now} in flight, of at most {amount}"))
+            Rule::InFlight(places) => {
+                places.now.insert(attempt, now);
+                let (count, amount) = (places.now.len() as u64, places.amount);
+                (count > amount).then(|| format!("{count} in flight, of at most {amount}"))
             }
         }
     }
@@ -165,7 +193,11 @@ impl Promise {
             Rule::Window(window) => window.ended(attempt, reserved, actual),
             Rule::Edges(edges) => edges.ended(attempt, reserved, actual),
             Rule::Bucket(bucket) => bucket.ended(now, reserved, actual),
-            Rule::InFlight { now, .. } => *now -= reserved,
+            Rule::InFlight(places) => {
+                if let Some(started) = places.now.remove(&attempt) {
+                    places.longest = places.longest.max(now.since(started));
+                }
+            }
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Report {
     pub steps: u64,
     /// The server's own account.
     pub server: Stats,
+    /// Requests of the workload; `None` when there are always enough.
+    pub workload: Option<u64>,
     /// Requests given to the engine.
     pub submitted: u64,
     /// Requests that ended with an answer.
@@ -40,7 +42,9 @@ pub struct Report {
     /// From the submission of the first request to the end of the last.
     pub makespan: Duration,
     /// The shortest time in which any client could have had all answers: what the server's limits
-    /// take, less all that they admit at once, plus the quickest reply of the run.
+    /// take, less all that they admit at once, plus the quickest reply of the run. With a limit on
+    /// concurrency at least the time that answers were under way, from start to end, ÷ places: who
+    /// never sends too many must count a place as taken until the answer is there.
     pub lower_bound: Duration,
     /// From the last admission to the end of the last request.
     pub tail: Duration,
@@ -65,6 +69,12 @@ impl Report {
         let requests = self.server.utilisation_requests.unwrap_or_default();
         let tokens = self.server.utilisation_tokens.unwrap_or_default();
         requests.max(tokens)
+    }
+
+    /// Requests that were to be answered: the whole workload, also what was never submitted.
+    #[must_use]
+    pub fn asked(&self) -> u64 {
+        self.workload.unwrap_or(self.submitted)
     }
 
     /// Lower bound ÷ makespan: the share of the best possible rate.

@@ -1,6 +1,7 @@
 //! The table of scenarios: which server, which client, which goal.
 
 mod faults;
+mod goal;
 mod rates;
 mod tokens;
 
@@ -12,6 +13,8 @@ use crate::config::ServerConfig;
 
 use super::report::Report;
 use super::{Delay, VirtualRun, Workload};
+
+pub use goal::{Aim, Goal, Verdict};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const MS: Duration = Duration::from_millis(1);
@@ -25,21 +28,7 @@ pub struct Scenario {
     /// What runs.
     pub run: VirtualRun,
     /// What it has to reach.
-    pub goal: Goal,
-}
-
-/// What a scenario has to reach. Shares are 0 to 1, over all seeds together; `None` asks nothing.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct Goal {
-    /// The largest share of 429s.
-    pub throttled_share_most: Option<f64>,
-    /// The least mean utilisation.
-    pub utilisation_least: Option<f64>,
-    /// The least mean of lower bound ÷ makespan.
-    pub of_lower_bound_least: Option<f64>,
-    /// Whether every request must end with an answer.
-    pub all_answered: bool,
+    pub aim: Aim,
 }
 
 /// The same scenario under several seeds.
@@ -87,106 +76,16 @@ impl Summary {
         self.mean(Report::of_lower_bound)
     }
 
+    /// Requests that were answered ÷ those of the workload, all runs together. What a run never
+    /// submitted because it stopped early is not answered either.
+    #[must_use]
+    pub fn answered_share(&self) -> f64 {
+        let sum = |of: fn(&Report) -> u64| self.reports.iter().map(of).sum::<u64>() as f64;
+        sum(|report| report.answered) / sum(Report::asked).max(1.0)
+    }
+
     fn mean(&self, of: fn(&Report) -> f64) -> f64 {
         self.reports.iter().map(of).sum::<f64>() / self.reports.len().max(1) as f64
-    }
-
-    /// What of `goal` was missed, and which laws were broken.
-    #[must_use]
-    pub fn missed(&self, goal: &Goal) -> Vec<String> {
-        let mut missed = Vec::new();
-        let throttled = self.throttled_share();
-        if goal
-            .throttled_share_most
-            .is_some_and(|most| throttled > most)
-        {
-            missed.push(format!("{:.4} % of 429s", throttled * 100.0));
-        }
-        let utilisation = self.utilisation();
-        if goal
-            .utilisation_least
-            .is_some_and(|least| utilisation < least)
-        {
-            missed.push(format!("utilisation {:.3} %", utilisation * 100.0));
-        }
-        let of_lower_bound = self.of_lower_bound();
-        if goal
-            .of_lower_bound_least
-            .is_some_and(|least| of_lower_bound < least)
-        {
-            missed.push(format!(
-                "{:.3} % of the lower bound's rate",
-                of_lower_bound * 100.0
-            ));
-        }
-        for report in &self.reports {
-            if goal.all_answered && report.answered != report.submitted {
-                let without = report.submitted - report.answered;
-                missed.push(format!("seed {}: {without} without an answer", report.seed));
-            }
-            if let Some(first) = report.violations.first() {
-                let (seed, count) = (report.seed, report.violated);
-                missed.push(format!("seed {seed}: {count} violations, first {first}"));
-            }
-        }
-        missed
-    }
-}
-
-impl Goal {
-    /// No laws but those of every run.
-    #[must_use]
-    pub const fn none() -> Self {
-        Self {
-            throttled_share_most: None,
-            utilisation_least: None,
-            of_lower_bound_least: None,
-            all_answered: false,
-        }
-    }
-
-    /// Every request is answered.
-    #[must_use]
-    pub const fn answered() -> Self {
-        Self {
-            all_answered: true,
-            ..Self::none()
-        }
-    }
-
-    /// Every request is answered, with at most this share of 429s and at least this utilisation.
-    #[must_use]
-    pub const fn rate(throttled_share_most: f64, utilisation_least: f64) -> Self {
-        Self {
-            throttled_share_most: Some(throttled_share_most),
-            utilisation_least: Some(utilisation_least),
-            ..Self::answered()
-        }
-    }
-
-    /// Every request is answered, at this share of the lower bound's rate or more.
-    #[must_use]
-    pub const fn makespan(of_lower_bound_least: f64) -> Self {
-        Self {
-            of_lower_bound_least: Some(of_lower_bound_least),
-            ..Self::answered()
-        }
-    }
-
-    /// The same with other figures allowed for chance: a few seeds scatter more than many. Shares
-    /// of 429s may be this many times as high; zero stays zero.
-    #[must_use]
-    pub fn with_margin(self, times: f64) -> Self {
-        Self {
-            throttled_share_most: self.throttled_share_most.map(|most| most * times),
-            ..self
-        }
-    }
-
-    /// Whether anything is asked for besides the laws of every run.
-    #[must_use]
-    pub fn asks(&self) -> bool {
-        *self != Self::none()
     }
 }
 

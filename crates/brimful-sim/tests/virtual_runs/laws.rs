@@ -24,6 +24,7 @@ proptest! {
         losses in prop::array::uniform3(0.0f64..0.1),
         cancel_share in 0.0f64..0.3,
         suspended in prop::option::of((1u64..60, 1u64..100, any::<bool>())),
+        places in prop::option::of(1u64..40),
         saturated: bool,
         seed: u64,
     ) {
@@ -34,10 +35,11 @@ proptest! {
             (faults[0], faults[1], faults[2]);
         (server.reset_share, server.truncate_share, server.garbage_share) =
             (faults[3], faults[4], faults[5]);
-        let limits = vec![
+        let mut limits = vec![
             shaped(LimitSpec::new("rpm", LimitKind::Requests, rpm, MINUTE), shapes[0]),
             shaped(LimitSpec::new("tpm", LimitKind::TotalTokens, tpm, MINUTE), shapes[1]),
         ];
+        limits.extend(places.map(LimitSpec::concurrency));
         let mut engine = EngineConfig::new(limits);
         if settled {
             engine.settlement = Settlement::Usage;

@@ -1,7 +1,7 @@
 //! Every scenario of the zoo under three seeds. A test for each part of the table, so that they run
 //! side by side. `cargo xtask bench zoo` runs twenty seeds and prints what came out.
 
-use brimful_sim::virtual_run::zoo::{Summary, scenarios};
+use brimful_sim::virtual_run::zoo::{Aim, Goal, Summary, Verdict, scenarios};
 
 const SEEDS: u64 = 3;
 
@@ -21,9 +21,8 @@ fn goals_are_met(part: impl Fn(&str) -> bool) {
         for seed in 0..SEEDS {
             summary.add(scenario.run.run(seed).unwrap());
         }
-        let goal = scenario.goal.with_margin(MARGIN);
-        for what in summary.missed(&goal) {
-            missed.push(format!("{}: {what}", scenario.name));
+        if let Verdict::Missed(all) = scenario.aim.judge(&summary, MARGIN) {
+            missed.extend(all.iter().map(|what| format!("{}: {what}", scenario.name)));
         }
     }
     assert!(ran > 0, "no such scenario");
@@ -84,4 +83,77 @@ fn every_scenario_belongs_to_a_test_and_has_a_name_of_its_own() {
         ];
         assert_eq!(parts.iter().filter(|part| **part).count(), 1, "{name}");
     }
+}
+
+#[test]
+fn a_client_that_gives_up_at_once_misses_the_goal_of_every_fault_that_tries_survive() {
+    let mut ran = 0;
+    for mut scenario in scenarios() {
+        let fails = [
+            "half of",
+            "three in ten",
+            "every tenth",
+            "a bit of",
+            "cost nothing",
+        ];
+        let fault = fails.iter().any(|part| scenario.name.contains(part));
+        // A connection that fails uses up no attempts.
+        if !fault || !scenario.name.starts_with("safety") || scenario.name.contains("connection") {
+            continue;
+        }
+        ran += 1;
+        scenario.run.engine.retry.max_attempts = 1;
+        let mut summary = Summary::default();
+        summary.add(scenario.run.run(0).unwrap());
+        let verdict = scenario.aim.judge(&summary, MARGIN);
+        assert!(
+            matches!(verdict, Verdict::Missed(_)),
+            "{}: {verdict:?}",
+            scenario.name
+        );
+    }
+    assert_eq!(ran, 10);
+}
+
+#[test]
+fn a_run_that_stops_early_has_not_answered_everything() {
+    let stopped = scenarios()
+        .into_iter()
+        .find(|scenario| scenario.name.ends_with("Retry-After absurd"))
+        .unwrap();
+    let mut summary = Summary::default();
+    summary.add(stopped.run.run(0).unwrap());
+    let missed = summary.missed(&Goal::answered()).join("; ");
+    let without = 3_000 - summary.reports()[0].answered;
+    assert!(
+        missed.contains(&format!("{without} without an answer")),
+        "{missed}"
+    );
+    assert!(missed.contains("the run stopped"), "{missed}");
+}
+
+#[test]
+fn a_floor_is_told_from_a_goal_and_guards_all_the_same() {
+    let short = scenarios()
+        .into_iter()
+        .find(|scenario| {
+            scenario
+                .name
+                .ends_with("charged sum, bucket of 10 s; paced")
+        })
+        .unwrap();
+    let mut summary = Summary::default();
+    summary.add(short.run.run(0).unwrap());
+    let verdict = short.aim.judge(&summary, 1.0);
+    let Verdict::Floor(missed) = verdict else {
+        panic!("{verdict:?}");
+    };
+    assert!(missed[0].starts_with("utilisation 98."), "{missed:?}");
+    let Aim::Floor { mut floor, .. } = short.aim else {
+        panic!("{:?}", short.aim);
+    };
+    floor.utilisation_least = Some(0.999);
+    let short_of = Some(Goal::rate(0.0, 0.9));
+    let below = Aim::Floor { floor, short_of }.judge(&summary, 1.0);
+    assert!(matches!(below, Verdict::Missed(_)), "{below:?}");
 }

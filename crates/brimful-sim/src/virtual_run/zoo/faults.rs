@@ -10,7 +10,7 @@ use crate::config::{
 };
 use crate::virtual_run::{Delay, Network, Suspension, VirtualRun, Workload};
 
-use super::{Goal, MINUTE, MS, Scenario, requests_per, run, server};
+use super::{Aim, Goal, MINUTE, MS, Scenario, requests_per, run, server};
 
 const RPM: u64 = 600;
 const REQUESTS: u64 = 3_000;
@@ -21,17 +21,26 @@ const HEALED: Duration = Duration::from_secs(120);
 /// Faults that last: laws are kept whatever happens, and where nothing is lost for good,
 /// everything is answered.
 pub(super) fn safety(all: &mut Vec<Scenario>) {
-    for (name, change) in faults() {
-        all.push(scenario(&format!("safety: {name}"), change, Goal::none()));
+    for (name, failing, change) in faults() {
+        all.push(scenario(
+            &format!("safety: {name}"),
+            change,
+            six_tries(failing),
+        ));
     }
-    let answered = Goal::answered();
-    for (name, style, goal) in [
+    let answered = Aim::Goal(Goal::answered());
+    for (name, style, aim) in [
         ("right", RetryAfterStyle::Right, answered),
         ("missing", RetryAfterStyle::Missing, answered),
         ("wrong", RetryAfterStyle::Wrong, answered),
         ("unreadable", RetryAfterStyle::Unreadable, answered),
-        // A server that asks for a day is taken at its word: the run ends.
-        ("absurd", RetryAfterStyle::Absurd, Goal::none()),
+        // A server that asks for a day is taken at its word: the run ends, with 0.6 % answered
+        // before.
+        (
+            "absurd",
+            RetryAfterStyle::Absurd,
+            Aim::floor(Goal::unanswered(0.996)),
+        ),
     ] {
         let change = |run: &mut VirtualRun| {
             run.server.retry_after = style;
@@ -39,25 +48,25 @@ pub(super) fn safety(all: &mut Vec<Scenario>) {
             run.server.rpm = Some(RPM / 2);
         };
         let name = format!("safety: limit declared twice too high, Retry-After {name}");
-        all.push(scenario(&name, change, goal));
+        all.push(scenario(&name, change, aim));
     }
     for (name, change) in strangers() {
         all.push(scenario(&format!("safety: {name}"), change, answered));
     }
-    for (name, change) in interruptions() {
-        all.push(scenario(&format!("safety: {name}"), change, Goal::none()));
+    for (name, change, aim) in interruptions() {
+        all.push(scenario(&format!("safety: {name}"), change, aim));
     }
 }
 
 /// The same faults, worse, until they heal: then every request must be answered.
 pub(super) fn liveness(all: &mut Vec<Scenario>) {
-    for (name, change) in faults() {
+    for (name, _, change) in faults() {
         let healing = |run: &mut VirtualRun| {
             change(run);
             heal(run);
         };
         let name = format!("liveness: {name}, healed");
-        all.push(scenario(&name, healing, Goal::answered()));
+        all.push(scenario(&name, healing, Aim::Goal(Goal::answered())));
     }
     for (name, outage) in [
         ("refuses", Outage::Refuse),
@@ -74,14 +83,14 @@ pub(super) fn liveness(all: &mut Vec<Scenario>) {
             patient(run);
         };
         let name = format!("liveness: the server {name} for 90 s");
-        all.push(scenario(&name, change, Goal::answered()));
+        all.push(scenario(&name, change, Aim::Goal(Goal::answered())));
     }
     let change = |run: &mut VirtualRun| {
         let from = Timestamp::ZERO + 30 * SECOND;
         run.network.unreachable = Some((from, Timestamp::ZERO + HEALED));
     };
     let name = "liveness: no connection can be made for 90 s";
-    all.push(scenario(name, change, Goal::answered()));
+    all.push(scenario(name, change, Aim::Goal(Goal::answered())));
     let change = |run: &mut VirtualRun| {
         let mut half = at(MINUTE);
         half.patch.rpm = Change::Set(RPM / 2);
@@ -90,41 +99,58 @@ pub(super) fn liveness(all: &mut Vec<Scenario>) {
         run.server.script = vec![half, back];
     };
     let name = "liveness: the limit is halved for three minutes, untold";
-    all.push(scenario(name, change, Goal::answered()));
+    all.push(scenario(name, change, Aim::Goal(Goal::answered())));
 }
 
 type Mutation = fn(&mut VirtualRun);
 
-/// Faults of the server and of the way to it.
-fn faults() -> [(&'static str, Mutation); 11] {
+/// What six tries lead to when each fails with this probability: a request dies when all do. Half
+/// as many again for chance; where less than one request of all seeds would die, none may.
+fn six_tries(failing: f64) -> Aim {
+    let dead = failing.powi(6);
+    if dead < 1e-5 {
+        return Aim::Goal(Goal::answered());
+    }
+    Aim::Goal(Goal::unanswered(1.5 * dead))
+}
+
+/// Faults of the server and of the way to it, each with the share of tries that fail and count.
+fn faults() -> [(&'static str, f64, Mutation); 11] {
     [
-        ("half of all are 500", |run| run.server.error_share = 0.5),
-        ("half of all are 503", |run| run.server.overload_share = 0.5),
-        ("every tenth hangs", |run| run.server.hang_share = 0.1),
-        ("three in ten are reset", |run| run.server.reset_share = 0.3),
-        ("three in ten break off", |run| {
+        ("half of all are 500", 0.5, |run| {
+            run.server.error_share = 0.5
+        }),
+        ("half of all are 503", 0.5, |run| {
+            run.server.overload_share = 0.5
+        }),
+        ("every tenth hangs", 0.1, |run| run.server.hang_share = 0.1),
+        ("three in ten are reset", 0.3, |run| {
+            run.server.reset_share = 0.3
+        }),
+        ("three in ten break off", 0.3, |run| {
             run.server.truncate_share = 0.3
         }),
-        ("three in ten are garbage", |run| {
+        ("three in ten are garbage", 0.3, |run| {
             run.server.garbage_share = 0.3
         }),
-        ("a bit of everything", |run| {
+        ("a bit of everything", 0.5, |run| {
             let server = &mut run.server;
             (server.error_share, server.overload_share) = (0.1, 0.1);
             (server.hang_share, server.reset_share) = (0.05, 0.1);
             (server.truncate_share, server.garbage_share) = (0.1, 0.05);
         }),
-        ("failed requests cost nothing", |run| {
+        ("failed requests cost nothing", 0.3, |run| {
             run.server.error_share = 0.3;
             run.server.failed_requests_count = false;
         }),
-        ("every tenth connection fails", |run| {
+        // What never left uses up no attempts.
+        ("every tenth connection fails", 0.0, |run| {
             run.network.unsent_share = 0.1
         }),
-        ("every tenth request is lost", |run| {
+        ("every tenth request is lost", 0.1, |run| {
             run.network.request_lost_share = 0.1
         }),
-        ("every tenth reply is lost", |run| {
+        ("every tenth reply is lost", 0.1, |run| {
             run.network.reply_lost_share = 0.1
         }),
     ]
@@ -170,29 +196,44 @@ fn strangers() -> [(&'static str, Mutation); 9] {
     ]
 }
 
-/// What happens to the client itself.
-fn interruptions() -> [(&'static str, Mutation); 4] {
+/// What happens to the client itself. Only a caller who cancels loses anything.
+fn interruptions() -> [(&'static str, Mutation, Aim); 4] {
+    let answered = Aim::Goal(Goal::answered());
     [
         (
             "the process is stopped for 3 s, 40 s and 10 minutes",
             |run| {
                 run.client.suspensions = suspensions(true);
             },
+            answered,
         ),
-        ("the machine sleeps for 3 s, 40 s and 10 minutes", |run| {
-            run.client.suspensions = suspensions(false);
-        }),
-        ("every wake-up is up to 200 ms late", |run| {
-            run.client.wake_late = Delay::Uniform {
-                least: Duration::ZERO,
-                most: 200 * MS,
-            };
-        }),
-        ("every fifth request is cancelled", |run| {
-            run.client.cancel_share = 0.2;
-            run.client.cancel_within = 2 * MINUTE;
-            run.server.hang_share = 0.02;
-        }),
+        (
+            "the machine sleeps for 3 s, 40 s and 10 minutes",
+            |run| {
+                run.client.suspensions = suspensions(false);
+            },
+            answered,
+        ),
+        (
+            "every wake-up is up to 200 ms late",
+            |run| {
+                run.client.wake_late = Delay::Uniform {
+                    least: Duration::ZERO,
+                    most: 200 * MS,
+                };
+            },
+            answered,
+        ),
+        // A fifth is cancelled, 13 % before they are answered.
+        (
+            "every fifth request is cancelled",
+            |run| {
+                run.client.cancel_share = 0.2;
+                run.client.cancel_within = 2 * MINUTE;
+                run.server.hang_share = 0.02;
+            },
+            Aim::floor(Goal::unanswered(0.14)),
+        ),
     ]
 }
 
@@ -240,7 +281,7 @@ fn at(after: Duration) -> ScriptStep {
     }
 }
 
-fn scenario(name: &str, change: impl FnOnce(&mut VirtualRun), goal: Goal) -> Scenario {
+fn scenario(name: &str, change: impl FnOnce(&mut VirtualRun), aim: Aim) -> Scenario {
     let server = ServerConfig {
         rpm: Some(RPM),
         ..server()
@@ -253,6 +294,6 @@ fn scenario(name: &str, change: impl FnOnce(&mut VirtualRun), goal: Goal) -> Sce
     Scenario {
         name: name.to_owned(),
         run,
-        goal,
+        aim,
     }
 }

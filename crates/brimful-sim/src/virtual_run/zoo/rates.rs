@@ -7,7 +7,7 @@ use brimful_core::Shape;
 use crate::config::{Enforcement, ServerConfig};
 use crate::virtual_run::{Delay, Workload};
 
-use super::{Goal, MINUTE, MS, Scenario, requests_per, run, server};
+use super::{Aim, Goal, MINUTE, MS, Scenario, requests_per, run, server};
 
 const RATES: [u64; 2] = [600, 6_000];
 const SPANS: [(&str, Duration); 3] = [
@@ -50,7 +50,7 @@ fn known_bucket(all: &mut Vec<Scenario>, rpm: u64, span: &str, burst: Duration) 
         all.push(Scenario {
             name: format!("{rpm} rpm, bucket of {span}; {client}"),
             run: run(vec![limit], server.clone(), ten_minutes(rpm)),
-            goal: Goal::rate(0.0, 0.999),
+            aim: Aim::Goal(Goal::rate(0.0, 0.999)),
         });
     }
 }
@@ -72,7 +72,7 @@ fn known_window(all: &mut Vec<Scenario>, rpm: u64, span: &str, server: ServerCon
     all.push(Scenario {
         name: format!("{rpm} rpm, {span}; {shape:?}, delay varies by {jitter:?}").to_lowercase(),
         run,
-        goal: Goal::rate(0.0, 0.995 * best),
+        aim: Aim::Goal(Goal::rate(0.0, 0.995 * best)),
     });
 }
 
@@ -80,15 +80,6 @@ fn known_window(all: &mut Vec<Scenario>, rpm: u64, span: &str, server: ServerCon
 pub(super) fn unknown(all: &mut Vec<Scenario>) {
     for rpm in RATES {
         for (span, window) in SPANS {
-            // A log or a counter of a short window is asked about at every phase of it, so that any
-            // bunching by the way is seen; nothing is promised there but an end, and nothing of
-            // ten a second judged by the second.
-            let goal = |enforcement| match (span, rpm, enforcement) {
-                ("60 s", ..) => Goal::rate(0.0, 0.99),
-                ("10 s", _, Enforcement::FixedWindow) => Goal::rate(0.000_1, 0.98),
-                ("1 s", 6_000, Enforcement::FixedWindow) => Goal::rate(0.003, 0.95),
-                _ => Goal::answered(),
-            };
             let bucket = ServerConfig {
                 burst: window,
                 ..judged(rpm, Enforcement::TokenBucket)
@@ -98,7 +89,7 @@ pub(super) fn unknown(all: &mut Vec<Scenario>) {
                 rpm,
                 &format!("bucket of {span}"),
                 bucket,
-                Goal::rate(0.0, 0.99),
+                Aim::Goal(Goal::rate(0.0, 0.99)),
             );
             for (judged, enforcement) in [
                 ("fixed windows", Enforcement::FixedWindow),
@@ -107,20 +98,47 @@ pub(super) fn unknown(all: &mut Vec<Scenario>) {
             ] {
                 let server = judged_over(rpm, enforcement, window);
                 let name = format!("{judged} of {span}");
-                paced(all, rpm, &name, server, goal(enforcement));
+                let aim = paced_aim(rpm, span, enforcement);
+                paced(all, rpm, &name, server, aim);
             }
         }
         let strict = judged(rpm, Enforcement::Spacing);
         // Even sending is not safe here and does not claim to be; it must get through all the same.
-        paced(all, rpm, "strict spacing", strict, Goal::answered());
+        let floor = if rpm == 600 {
+            Goal::rate(0.38, 0.61)
+        } else {
+            Goal::rate(0.47, 0.48)
+        };
+        paced(all, rpm, "strict spacing", strict, Aim::floor(floor));
     }
 }
 
-fn paced(all: &mut Vec<Scenario>, rpm: u64, judged: &str, server: ServerConfig, goal: Goal) {
+/// A log or a counter of a short window is asked about at every phase of it, so that any bunching
+/// by the way is seen; nothing is promised there, nor of ten a second judged by the second. The
+/// floors are the figures of twenty seeds, with a twentieth more of 429s (a tenth where they are
+/// below 1 %) and half a point less of the rate.
+fn paced_aim(rpm: u64, span: &str, enforcement: Enforcement) -> Aim {
+    use Enforcement::{FixedWindow, SlidingLog};
+    match (span, rpm, enforcement) {
+        ("60 s", ..) => Aim::Goal(Goal::rate(0.0, 0.99)),
+        ("10 s", _, FixedWindow) => Aim::Goal(Goal::rate(0.000_1, 0.98)),
+        ("10 s", 600, SlidingLog) => Aim::floor(Goal::rate(0.004_8, 0.981)),
+        ("10 s", 600, _) => Aim::floor(Goal::rate(0.004_2, 0.982)),
+        ("10 s", ..) => Aim::floor(Goal::rate(0.0, 0.985)),
+        (_, 600, FixedWindow) => Aim::floor(Goal::rate(0.009, 0.977)),
+        (_, 600, SlidingLog) => Aim::floor(Goal::rate(0.083_5, 0.905)),
+        (_, 600, _) => Aim::floor(Goal::rate(0.106, 0.885)),
+        (_, _, FixedWindow) => Aim::Goal(Goal::rate(0.003, 0.95)),
+        (_, _, SlidingLog) => Aim::floor(Goal::rate(0.022_4, 0.958)),
+        _ => Aim::floor(Goal::rate(0.018_2, 0.966)),
+    }
+}
+
+fn paced(all: &mut Vec<Scenario>, rpm: u64, judged: &str, server: ServerConfig, aim: Aim) {
     all.push(Scenario {
         name: format!("{rpm} rpm, {judged}; paced"),
         run: run(vec![requests_per(rpm, MINUTE)], server, ten_minutes(rpm)),
-        goal,
+        aim,
     });
 }
 

@@ -7,7 +7,7 @@ use brimful_core::{ChargeRule, LimitKind, LimitSpec, Settlement, Shape};
 use crate::config::{Charge, Enforcement, ServerConfig};
 use crate::virtual_run::{Order, Size, Sizes, Workload};
 
-use super::{Goal, MINUTE, Scenario, requests_per, run, server};
+use super::{Aim, Goal, MINUTE, Scenario, requests_per, run, server};
 
 const TPM: u64 = 600_000;
 /// About ten minutes' worth of the sizes below.
@@ -77,19 +77,10 @@ const RULES: [Rule; 6] = [
 pub(super) fn charging_rules(all: &mut Vec<Scenario>) {
     for rule in RULES {
         let limit = tokens_per_minute(TPM);
-        // Without a burst, what a large request gives back cannot all be made up for: giving back
-        // makes no burst either. With the default shape, a large request at the end of a minute
-        // waits for the count besides.
-        let settles = rule.declared.1 == Settlement::Usage;
-        let (even, paced) = if settles { (0.98, 0.97) } else { (0.99, 0.98) };
-        for (client, limit, utilisation) in [
-            ("paced", limit.clone(), paced),
-            (
-                "token-bucket",
-                limit.clone().shape(Shape::TokenBucket),
-                even,
-            ),
-            ("token-bucket, burst", limit.burst(TPM / 6), 0.99),
+        for (client, limit) in [
+            ("paced", limit.clone()),
+            ("token-bucket", limit.clone().shape(Shape::TokenBucket)),
+            ("token-bucket, burst", limit.burst(TPM / 6)),
         ] {
             let server = ServerConfig {
                 tpm: Some(TPM),
@@ -107,9 +98,26 @@ pub(super) fn charging_rules(all: &mut Vec<Scenario>) {
             all.push(Scenario {
                 name: format!("600k tpm charged {name}, bucket of 10 s; {client}"),
                 run,
-                goal: Goal::rate(0.0, utilisation),
+                aim: charged_aim(&rule, client),
             });
         }
+    }
+}
+
+/// The goal is the same for all: no 429 and 99 %. Two kinds of clients fall short and have a floor
+/// instead. `paced` lets a large request at the end of a minute wait for the count. And without a
+/// burst, what a large request gives back cannot all be made up for: giving back makes no burst
+/// either; this takes little where only prompts are charged, whose length is known.
+fn charged_aim(rule: &Rule, client: &str) -> Aim {
+    let goal = Goal::rate(0.0, 0.99);
+    let gives_back = rule.declared == (ChargeRule::Sum, Settlement::Usage);
+    match (client, gives_back) {
+        // 97.73 % and 98.67 % over twenty seeds.
+        ("paced", true) => Aim::short_of(goal, Goal::rate(0.0, 0.975)),
+        ("token-bucket", true) => Aim::short_of(goal, Goal::rate(0.0, 0.984)),
+        // 98.82 to 98.86 %.
+        ("paced", false) => Aim::short_of(goal, Goal::rate(0.0, 0.985)),
+        _ => Aim::Goal(goal),
     }
 }
 
@@ -130,21 +138,26 @@ pub(super) fn several_limits(all: &mut Vec<Scenario>) {
             share: 1.0 / 11.0,
         },
     );
-    for (name, workload, tpm, goal) in [
-        // The mean is 911 tokens: 6 % of the tokens' rate are spare.
+    // The floors are the figures of twenty seeds (in the comments), less about half a point.
+    let goal = Goal::makespan(0.98);
+    let short = |floor| Aim::short_of(goal, Goal::makespan(floor));
+    let floor = |floor| Aim::floor(Goal::makespan(floor));
+    for (name, workload, tpm, [burst, paced]) in [
+        // The mean is 911 tokens: 6 % of the tokens' rate are spare. Paced: 82.9 %.
         (
             "log-normal sizes",
             log_normal.clone(),
             580_000,
-            Goal::makespan(0.98),
+            [Aim::Goal(goal), short(0.824)],
         ),
+        // Paced: 52.0 %.
         (
             "two classes",
             two_classes.clone(),
             TPM,
-            Goal::makespan(0.98),
+            [Aim::Goal(goal), short(0.515)],
         ),
-        // First in, first out cannot pair large with small ones that come last.
+        // First in, first out cannot pair large with small ones that come last: 56.3 and 49.7 %.
         (
             "two classes, sorted",
             Workload {
@@ -152,18 +165,15 @@ pub(super) fn several_limits(all: &mut Vec<Scenario>) {
                 ..two_classes
             },
             TPM,
-            Goal::answered(),
+            [floor(0.558), floor(0.492)],
         ),
     ] {
-        for (client, shape) in [("burst", true), ("paced", false)] {
-            let limits = if shape {
-                vec![
-                    requests_per(600, MINUTE).burst(600),
-                    tokens_per_minute(tpm).burst(tpm),
-                ]
-            } else {
-                vec![requests_per(600, MINUTE), tokens_per_minute(tpm)]
-            };
+        let default = vec![requests_per(600, MINUTE), tokens_per_minute(tpm)];
+        let declared = vec![
+            requests_per(600, MINUTE).burst(600),
+            tokens_per_minute(tpm).burst(tpm),
+        ];
+        for (client, limits, aim) in [("burst", declared, burst), ("paced", default, paced)] {
             let server = ServerConfig {
                 rpm: Some(600),
                 tpm: Some(tpm),
@@ -173,7 +183,7 @@ pub(super) fn several_limits(all: &mut Vec<Scenario>) {
             all.push(Scenario {
                 name: format!("600 rpm and {}k tpm, {name}; {client}", tpm / 1000),
                 run: run(limits, server, workload.clone()),
-                goal: if shape { goal } else { Goal::answered() },
+                aim,
             });
         }
     }
@@ -205,10 +215,8 @@ fn many_limits(workload: Workload) -> Scenario {
     Scenario {
         name: "rpm, rps, tpm, itpm, otpm and concurrency; paced".to_owned(),
         run: run(limits, server, workload),
-        goal: Goal {
-            throttled_share_most: Some(0.0),
-            ..Goal::answered()
-        },
+        // 86.8 % over twenty seeds: limits that bind by turns, as above. Less half a point.
+        aim: Aim::floor(Goal::makespan(0.862)),
     }
 }
 
@@ -223,10 +231,7 @@ fn concurrency() -> Scenario {
     Scenario {
         name: "32 in flight; concurrency".to_owned(),
         run: run(vec![LimitSpec::concurrency(32)], server, workload),
-        goal: Goal {
-            throttled_share_most: Some(0.0),
-            ..Goal::answered()
-        },
+        aim: Aim::Goal(Goal::makespan(0.995)),
     }
 }
 
