@@ -1,6 +1,7 @@
 //! Every scenario of the zoo under three seeds. A test for each part of the table, so that they run
 //! side by side. `cargo xtask bench zoo` runs twenty seeds and prints what came out.
 
+use brimful_core::LimitSpec;
 use brimful_sim::virtual_run::zoo::{Aim, Goal, Summary, Verdict, scenarios};
 
 const SEEDS: u64 = 3;
@@ -156,4 +157,26 @@ fn a_floor_is_told_from_a_goal_and_guards_all_the_same() {
     let short_of = Some(Goal::rate(0.0, 0.9));
     let below = Aim::Floor { floor, short_of }.judge(&summary, 1.0);
     assert!(matches!(below, Verdict::Missed(_)), "{below:?}");
+}
+
+#[test]
+fn a_client_that_leaves_one_of_32_places_empty_misses_the_goal_of_concurrency() {
+    let mut scenario = scenarios()
+        .into_iter()
+        .find(|scenario| scenario.name.ends_with("; concurrency"))
+        .unwrap();
+    let mut judged = |places| {
+        scenario.run.engine.limits = vec![LimitSpec::concurrency(places)];
+        let mut summary = Summary::default();
+        summary.add(scenario.run.run(0).unwrap());
+        scenario.aim.judge(&summary, 1.0)
+    };
+    assert_eq!(judged(32), Verdict::Met);
+    let Verdict::Missed(missed) = judged(31) else {
+        panic!("one place was left empty");
+    };
+    assert!(
+        missed[0].contains("of the lower bound's rate"),
+        "{missed:?}"
+    );
 }
