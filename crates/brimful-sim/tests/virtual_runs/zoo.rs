@@ -149,7 +149,11 @@ fn a_floor_is_told_from_a_goal_and_guards_all_the_same() {
     let Verdict::Floor(missed) = verdict else {
         panic!("{verdict:?}");
     };
-    assert!(missed[0].starts_with("utilisation 98."), "{missed:?}");
+    assert!(missed[0].starts_with("98."), "{missed:?}");
+    assert!(
+        missed[0].ends_with("% used, asked: at least 99.000 %"),
+        "{missed:?}"
+    );
     let Aim::Floor { mut floor, .. } = short.aim else {
         panic!("{:?}", short.aim);
     };

@@ -148,25 +148,25 @@ impl Summary {
     #[must_use]
     pub fn missed(&self, goal: &Goal) -> Vec<String> {
         let mut missed = Vec::new();
-        let most = |share: f64, most: Option<f64>| most.is_some_and(|most| share > most);
-        let least = |share: f64, least: Option<f64>| least.is_some_and(|least| share < least);
-        let throttled = self.throttled_share();
-        if most(throttled, goal.throttled_share_most) {
-            missed.push(format!("{:.4} % of 429s", throttled * 100.0));
-        }
-        let utilisation = self.utilisation();
-        if least(utilisation, goal.utilisation_least) {
-            missed.push(format!("utilisation {:.3} %", utilisation * 100.0));
-        }
-        let of_lower_bound = self.of_lower_bound();
-        if least(of_lower_bound, goal.of_lower_bound_least) {
-            let percent = of_lower_bound * 100.0;
-            missed.push(format!("{percent:.3} % of the lower bound's rate"));
-        }
+        let mut most = |share: f64, asked: Option<f64>, what: &str| {
+            if let Some(asked) = asked.filter(|asked| share > *asked) {
+                let (share, asked) = (share * 100.0, asked * 100.0);
+                missed.push(format!("{share:.4} % {what}, asked: at most {asked:.4} %"));
+            }
+        };
+        most(self.throttled_share(), goal.throttled_share_most, "of 429s");
         let unanswered = 1.0 - self.answered_share();
-        if most(unanswered, goal.unanswered_share_most) {
-            missed.push(format!("{:.3} % without an answer", unanswered * 100.0));
-        }
+        most(unanswered, goal.unanswered_share_most, "without an answer");
+        let mut least = |share: f64, asked: Option<f64>, what: &str| {
+            if let Some(asked) = asked.filter(|asked| share < *asked) {
+                let (share, asked) = (share * 100.0, asked * 100.0);
+                missed.push(format!("{share:.3} % {what}, asked: at least {asked:.3} %"));
+            }
+        };
+        least(self.utilisation(), goal.utilisation_least, "used");
+        let of_lower_bound = self.of_lower_bound();
+        let what = "of the lower bound's rate";
+        least(of_lower_bound, goal.of_lower_bound_least, what);
         for report in self.reports() {
             let seed = report.seed;
             if goal.all_answered && report.answered != report.asked() {
