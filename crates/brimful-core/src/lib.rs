@@ -31,6 +31,7 @@ mod charge;
 mod engine;
 mod event;
 mod limit;
+mod observation;
 mod outcome;
 mod queue;
 mod retry;
@@ -45,6 +46,7 @@ pub use engine::{
 };
 pub use event::Event;
 pub use limit::{Decision, LimitKind, LimitSpec, LimitSpecError, Never, Shape};
+pub use observation::{Observation, QuotaNumbers, Reading, Reset};
 pub use outcome::{Class, Failure, Scope, Usage};
 pub use retry::RetryPolicy;
 pub use time::Timestamp;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::observation::QuotaNumbers;
+
 /// Tokens that the provider reported after the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -88,6 +90,8 @@ pub struct Failure {
     pub scope: Scope,
     /// How long the provider asked to wait, counted from now. `None` when it did not say.
     pub retry_after: Option<Duration>,
+    /// What a refusal for speed said of the limit that refused. `None` when it said nothing.
+    pub quota: Option<QuotaNumbers>,
 }
 
 impl Failure {
@@ -98,6 +102,7 @@ impl Failure {
             class,
             scope: Scope::Request,
             retry_after: None,
+            quota: None,
         }
     }
 }

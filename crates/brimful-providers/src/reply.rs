@@ -20,7 +20,7 @@ use http::HeaderMap;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
-pub use self::numbers::{QuotaNumbers, quota_numbers};
+pub use self::numbers::quota_numbers;
 
 use self::body::Body;
 use self::class::{Reason, Verdict, classify};
@@ -170,11 +170,15 @@ impl Raw<'_> {
         if class == Class::Throttled && retry_after.is_some_and(|wait| wait >= QUOTA_WAIT_MIN) {
             (class, scope) = (Class::Exhausted, Scope::Upstream);
         }
+        let quota = (class == Class::Throttled)
+            .then(|| quota_numbers(&error.message))
+            .flatten();
         ReplyFailure {
             failure: Failure {
                 class,
                 scope,
                 retry_after,
+                quota,
             },
             code: self.code(status, verdict.code, error),
             message: self.message(error),

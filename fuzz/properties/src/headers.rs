@@ -78,7 +78,8 @@ fn numbers(message: &str) {
     let Some(numbers) = quota_numbers(message) else {
         return;
     };
-    let mut written = format!("Limit {}", numbers.limit);
+    let limit = numbers.limit.expect("numbers without a limit are none");
+    let mut written = format!("Limit {limit}");
     for (name, number) in [("Used", numbers.used), ("Requested", numbers.requested)] {
         if let Some(number) = number {
             written += &format!(", {name} {number}");

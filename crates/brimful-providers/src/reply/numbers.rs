@@ -1,40 +1,19 @@
 //! The arithmetic that OpenAI and Groq print into their 429 messages.
 
-use std::time::Duration;
+use brimful_core::QuotaNumbers;
 
 use crate::duration::wait_in_text;
-
-/// The state of a limit at the instant at which it refused a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QuotaNumbers {
-    /// The whole limit.
-    pub limit: u64,
-    /// What the level held; `None` when the message does not say.
-    pub used: Option<u64>,
-    /// What this request would have cost, by the server's own estimate.
-    pub requested: Option<u64>,
-    /// When it would have been admitted.
-    pub wait: Option<Duration>,
-}
-
-impl QuotaNumbers {
-    /// Whether the request is larger than the whole limit, so that no wait helps.
-    #[must_use]
-    pub fn never_fits(&self) -> bool {
-        self.requested
-            .is_some_and(|requested| requested > self.limit)
-    }
-}
 
 /// Reads "Limit 10000, Used 8554, Requested 3082. Please try again in 9.816s" out of a message.
 #[must_use]
 pub fn quota_numbers(message: &str) -> Option<QuotaNumbers> {
     Some(QuotaNumbers {
-        limit: number_after(message, "Limit")?,
+        limit: Some(number_after(message, "Limit")?),
         used: number_after(message, "Used"),
         requested: number_after(message, "Requested"),
         // The texts hold durations, never instants: the clock does not matter.
         wait: wait_in_text(message, i64::MAX),
+        ..QuotaNumbers::default()
     })
 }
 
@@ -56,8 +35,9 @@ mod tests {
 
     /// The wait of a level that drains continuously and holds one minute of its rate.
     fn drained_wait(numbers: &QuotaNumbers) -> Duration {
-        let excess = numbers.used.unwrap() + numbers.requested.unwrap() - numbers.limit;
-        Duration::from_nanos(excess * 60_000_000_000 / numbers.limit)
+        let limit = numbers.limit.unwrap();
+        let excess = numbers.used.unwrap() + numbers.requested.unwrap() - limit;
+        Duration::from_nanos(excess * 60_000_000_000 / limit)
     }
 
     fn message(limit: u64, used: u64, requested: u64, wait: &str) -> String {
@@ -84,10 +64,11 @@ mod tests {
             assert_eq!(
                 numbers,
                 QuotaNumbers {
-                    limit,
+                    limit: Some(limit),
                     used: Some(used),
                     requested: Some(requested),
-                    wait: Some(wait)
+                    wait: Some(wait),
+                    ..QuotaNumbers::default()
                 }
             );
             assert_eq!(drained_wait(&numbers), wait);
@@ -111,7 +92,7 @@ mod tests {
         let numbers = quota_numbers(text).unwrap();
         assert_eq!(
             (numbers.limit, numbers.used, numbers.requested),
-            (30_000, None, Some(31_538))
+            (Some(30_000), None, Some(31_538))
         );
         assert!(numbers.never_fits());
     }
@@ -131,7 +112,7 @@ mod tests {
             quota_numbers("Limit: 3 / min. Please try again in 20s.")
                 .unwrap()
                 .limit,
-            3
+            Some(3)
         );
     }
 
@@ -141,7 +122,7 @@ mod tests {
             let numbers = quota_numbers(&message(limit, used, requested, "1.5s")).unwrap();
             prop_assert_eq!(
                 (numbers.limit, numbers.used, numbers.requested, numbers.wait),
-                (limit, Some(used), Some(requested), Some(Duration::from_millis(1500)))
+                (Some(limit), Some(used), Some(requested), Some(Duration::from_millis(1500)))
             );
             let _ = quota_numbers(&format!("Limit {noise}"));
         }
