@@ -146,6 +146,12 @@ impl File<'_> {
                     argv.push(flag(format!("{}={value}", param.get_ref())));
                 }
             }
+            DeValue::Table(items) if name == "limit" => {
+                for (limit, item) in items {
+                    let rest = self.scalar(name, item)?;
+                    argv.push(flag(format!("{}={rest}", limit.get_ref())));
+                }
+            }
             DeValue::Table(items) if name == "header" => {
                 for (header, item) in items {
                     argv.push(flag(format!(

@@ -1,10 +1,12 @@
 //! `brimful run`: flags in, a run, an exit code out.
 
+pub(crate) mod custom;
 mod limits;
 mod report;
 mod target;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use brimful::driver::Control;
 use brimful::journal::Durability;
@@ -187,10 +189,17 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
         }
     };
     let concurrency = limits::concurrency(args)?;
-    let engine = limits::engine(args, concurrency)?;
-    limits::budget(&engine)?;
+    let limits = limits::limits(args, concurrency)?;
+    limits::budget(&limits.engine)?;
+    for note in &limits.told {
+        say(args.watch.log_format, "note", note);
+    }
+    let mut source = source;
+    source.units = limits.units;
+    source.lanes = limits.lanes;
     let (transport, redactor) = target::transport(args)?;
-    let mut options = RunOptions::new(source, target, transport, engine);
+    let mut options = RunOptions::new(source, target, transport, limits.engine);
+    options.limits = limits.notes;
     options.redactor = redactor;
     options.journal.clone_from(&args.outputs.journal);
     options.durability = match args.outputs.durability {
@@ -238,21 +247,23 @@ fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
             "--strict reads the input twice: give a file, not standard input",
         ));
     }
-    let engine = limits::engine(args, 1)?;
-    let budget = limits::budget(&engine)?;
+    let limits = limits::limits(args, 1)?;
+    let budget = limits::budget(&limits.engine)?;
     let mut fits = |request: &Request| {
-        let output = request
-            .max_output_tokens
-            .unwrap_or(args.limits.default_output_tokens);
-        let charge = engine.charge_rule.charge(request.input_tokens, output);
+        let cost = request.cost(args.limits.default_output_tokens);
+        let charge = limits.engine.charge_rule.of(&cost);
         match budget.decide(Timestamp::ZERO, &charge) {
             Decision::Never(never) => Some(never.to_string()),
             _ => None,
         }
     };
-    let found = validate(source.clone(), PROBLEMS_SHOWN, &mut fits)
+    let mut source = source.clone();
+    source.units.clone_from(&limits.units);
+    source.lanes = Arc::clone(&limits.lanes);
+    let input = source.input.clone();
+    let found = validate(source, PROBLEMS_SHOWN, &mut fits)
         .map_err(|error| usage(chain(&error)))?;
-    let file = match &source.input {
+    let file = match &input {
         Input::Path(path) => path.display().to_string(),
         _ => "input".to_owned(),
     };

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::driver::{Control, Driver, DriverOptions, DriverReport, EndCause};
 use crate::journal::{self, DeadLetters, Durability, Journal};
+use crate::limits::LimitNote;
 use crate::output::{self, RowCounts};
 use crate::outputs::{AttemptLog, Outputs, told};
 use crate::progress::Progress;
@@ -70,6 +71,9 @@ pub struct RunOptions {
     pub redactor: Arc<Redactor>,
     /// Limits and retry.
     pub engine: EngineConfig,
+    /// What else there is to know of each limit of the engine, in their order. One that is missing
+    /// here was given by the user and counts for all models.
+    pub limits: Vec<LimitNote>,
     /// Output tokens of a request that does not say how many it may produce. Default 1024.
     pub default_output_tokens: u64,
     /// For the cost in progress and summary.
@@ -98,6 +102,7 @@ impl RunOptions {
             target,
             transport,
             engine,
+            limits: Vec::new(),
             journal: None,
             durability: Durability::Power,
             retry_failed: false,

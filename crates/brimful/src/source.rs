@@ -27,6 +27,7 @@ mod open_error;
 mod requests;
 mod row;
 mod template;
+mod units;
 mod validate;
 
 use std::fs::{File, OpenOptions};
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use brimful_providers::dialect::Endpoint;
 use serde_json::{Map, Value};
 
+use crate::models::ModelLanes;
 use crate::request::Item;
 use detect::StartError;
 use lines::{Lines, Text};
@@ -45,6 +47,7 @@ use requests::{Maker, Place};
 pub use open_error::OpenError;
 pub(crate) use row::json_text;
 pub use row::{JsonRow, Row};
+pub use units::UnitExpression;
 pub use validate::{Problem, ValidateError, Validated, validate};
 
 /// Longest line by default: 64 MB.
@@ -117,6 +120,11 @@ pub struct SourceOptions {
     /// Column (of a Batch line: top-level key) that holds the input tokens, in the place of the
     /// estimate. An empty cell leaves the estimate.
     pub estimate_column: Option<String>,
+    /// What requests cost of custom kinds, by the number of the kind; at most
+    /// [`CUSTOM_KINDS`](brimful_core::CUSTOM_KINDS).
+    pub units: Vec<UnitExpression>,
+    /// The lanes that requests go in by their model.
+    pub lanes: Arc<ModelLanes>,
     /// Only so many rows; `None` is all.
     pub first: Option<u64>,
     /// Longest line in bytes. A longer one is a bad row and not held in memory. 64 MB by default.
@@ -148,6 +156,8 @@ impl SourceOptions {
             params: Map::new(),
             id_column: None,
             estimate_column: None,
+            units: Vec::new(),
+            lanes: Arc::default(),
             first: None,
             line_max_bytes: LINE_MAX_BYTES,
             keep_columns: false,

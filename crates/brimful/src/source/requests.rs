@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use brimful_core::{CUSTOM_KINDS, Lane};
 use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, estimate};
 use bytes::Bytes;
 use http::Method;
@@ -12,7 +13,9 @@ use super::lines::Text;
 use super::open_error::OpenError;
 use super::row::{Row, RowView};
 use super::template::Templates;
-use super::{Format, RESERVED_REMEDY, SourceOptions, batch, delimited, near, shown, template};
+use super::{
+    Format, RESERVED_REMEDY, SourceOptions, batch, delimited, near, shown, template, units,
+};
 use crate::fingerprint::Fingerprint;
 use crate::request::{BadRow, Item, Request};
 
@@ -59,6 +62,15 @@ struct Draft {
 struct Judged {
     fingerprint: Fingerprint,
     estimate: Estimate,
+    custom: [u64; CUSTOM_KINDS],
+    lane: Lane,
+}
+
+/// What a row itself says of its cost.
+#[derive(Clone, Copy, Default)]
+struct RowCost {
+    input_tokens: Option<u64>,
+    custom: [u64; CUSTOM_KINDS],
 }
 
 impl Maker {
@@ -70,10 +82,11 @@ impl Maker {
         header: Option<Arc<[String]>>,
     ) -> Result<Self, OpenError> {
         super::check::options(&options, format, header.as_deref())?;
-        let templates = match format {
+        let mut templates = match format {
             Format::Batch => Templates::compile(None, None, None)?,
             _ => row_templates(&options, format)?,
         };
+        units::compile(&mut templates, &options.units)?;
         let columns = super::check::columns(&options, format, header.as_deref());
         templates.check(columns.as_deref())?;
         Ok(Self {
@@ -143,7 +156,7 @@ impl Maker {
 
     fn draft(&mut self, place: Place, text: &str) -> Result<Draft, Defect> {
         match self.format {
-            Format::Batch => self.batch_draft(text),
+            Format::Batch => self.batch_draft(place, text),
             Format::Jsonl => {
                 if !text.trim_start().starts_with('{') {
                     let reason = "the line is no JSON object; write one object a line";
@@ -185,7 +198,7 @@ impl Maker {
         result
     }
 
-    fn batch_draft(&mut self, text: &str) -> Result<Draft, Defect> {
+    fn batch_draft(&mut self, place: Place, text: &str) -> Result<Draft, Defect> {
         let fields = batch::Fields::parse(text).map_err(Defect::new)?;
         let columns = self
             .options
@@ -200,7 +213,7 @@ impl Maker {
                 });
             }
         };
-        match self.batch_request(text, &fields, &id) {
+        match self.batch_request(place, text, &fields, &id) {
             Ok((line, judged)) => Ok(Draft {
                 id: Some(id),
                 path: line.path,
@@ -218,6 +231,7 @@ impl Maker {
 
     fn batch_request<'a>(
         &mut self,
+        place: Place,
         text: &str,
         fields: &batch::Fields<'a>,
         id: &str,
@@ -231,14 +245,13 @@ impl Maker {
         if body.get("stream") == Some(&Json::Bool(true)) {
             return Err(STREAMED.to_owned());
         }
-        let input_tokens = match &self.options.estimate_column {
-            None => None,
-            Some(_) => {
-                let row: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-                self.estimated(&RowView::Json(&row))?
-            }
+        let cost = if self.options.estimate_column.is_none() && self.options.units.is_empty() {
+            RowCost::default()
+        } else {
+            let row: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+            self.cost(place, &RowView::Json(&row))?
         };
-        let judged = Judged::of(Some(id), &line.path, &body, input_tokens);
+        let judged = self.judged(Some(id), &line.path, &body, cost);
         Ok((line, judged))
     }
 
@@ -260,9 +273,9 @@ impl Maker {
             }
         };
         match self.row_request(place, &view) {
-            Ok((value, input_tokens)) => {
+            Ok((value, cost)) => {
                 let body = Json::from(&value);
-                let judged = Judged::of(id.as_deref(), &self.path, &body, input_tokens);
+                let judged = self.judged(id.as_deref(), &self.path, &body, cost);
                 Ok(Draft {
                     id,
                     path: Arc::clone(&self.path),
@@ -279,12 +292,8 @@ impl Maker {
         }
     }
 
-    fn row_request(
-        &self,
-        place: Place,
-        view: &RowView<'_>,
-    ) -> Result<(Value, Option<u64>), String> {
-        let input_tokens = self.estimated(view)?;
+    fn row_request(&self, place: Place, view: &RowView<'_>) -> Result<(Value, RowCost), String> {
+        let cost = self.cost(place, view)?;
         let model = self.options.model.as_deref();
         let value = match self.templates.body(view, place.row) {
             Some(body) => Value::Object(with_defaults(body?, model, &self.options.params)),
@@ -307,7 +316,7 @@ impl Maker {
         if value.get("stream") == Some(&Value::Bool(true)) {
             return Err(STREAMED.to_owned());
         }
-        Ok((value, input_tokens))
+        Ok((value, cost))
     }
 
     fn explicit_id(&mut self, view: &RowView<'_>) -> Result<Option<String>, String> {
@@ -326,6 +335,25 @@ impl Maker {
             return Err(duplicate(column, &id));
         }
         Ok(Some(id))
+    }
+
+    fn cost(&self, place: Place, view: &RowView<'_>) -> Result<RowCost, String> {
+        Ok(RowCost {
+            input_tokens: self.estimated(view)?,
+            custom: units::of_row(&self.templates, &self.options.units, view, place.row)?,
+        })
+    }
+
+    fn judged(&self, id: Option<&str>, path: &str, body: &Json<'_>, row: RowCost) -> Judged {
+        let mut estimate = estimate(path, body);
+        estimate.input_tokens = row.input_tokens.unwrap_or(estimate.input_tokens);
+        let model = body.get("model").and_then(Json::as_str);
+        Judged {
+            fingerprint: Fingerprint::of_request_json(id, "POST", path, body),
+            estimate,
+            custom: row.custom,
+            lane: Lane(self.options.lanes.lane_of(model)),
+        }
     }
 
     /// What the estimate column says; `None` when there is none or its cell is empty.
@@ -366,18 +394,6 @@ impl Maker {
             "the row has a column {}; {RESERVED_REMEDY}",
             shown(taken)
         ))
-    }
-}
-
-impl Judged {
-    /// `input_tokens`: what the input says in the place of the estimate.
-    fn of(id: Option<&str>, path: &str, body: &Json<'_>, input_tokens: Option<u64>) -> Self {
-        let mut estimate = estimate(path, body);
-        estimate.input_tokens = input_tokens.unwrap_or(estimate.input_tokens);
-        Self {
-            fingerprint: Fingerprint::of_request_json(id, "POST", path, body),
-            estimate,
-        }
     }
 }
 
@@ -435,6 +451,8 @@ fn finish(place: Place, draft: Draft) -> Item {
         path,
         body,
         input_tokens: judged.estimate.input_tokens,
+        custom: judged.custom,
+        lane: judged.lane,
         max_output_tokens: judged.estimate.max_output_tokens,
         columns,
     })
