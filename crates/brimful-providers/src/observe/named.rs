@@ -5,6 +5,7 @@ use std::time::Duration;
 use brimful_core::{LimitKind, Reading, Reset};
 use http::HeaderName;
 
+use super::names::MISSPELT_RESET;
 use super::window::inferred;
 use super::{RESET_MAX, Seen, amount};
 use crate::duration::parse_wait;
@@ -49,7 +50,8 @@ impl Named {
         if limit.is_none() && remaining.is_none() {
             return None;
         }
-        let written = seen.text(&self.reset).map(str::trim);
+        let written = seen.text(&self.reset).or_else(|| self.misspelt(seen));
+        let written = written.map(str::trim);
         let wait = written.and_then(|text| {
             let clock = if may_be_instant(text) {
                 seen.clock()
@@ -82,6 +84,14 @@ impl Named {
             reset,
             granularity: self.granularity,
         })
+    }
+
+    fn misspelt<'a>(&self, seen: &Seen<'a>) -> Option<&'a str> {
+        let may_be_azure = matches!(self.meaning, Meaning::Restart | Meaning::ByForm);
+        if self.kind != LimitKind::TotalTokens || !may_be_azure {
+            return None;
+        }
+        seen.text(&MISSPELT_RESET)
     }
 
     fn means(&self, wait: Duration, written: &str) -> Reset {

@@ -43,7 +43,7 @@ const PROJECT_TOKENS: [&str; 3] = names!("x-ratelimit-", "-project-tokens");
 const PROJECT_REQUESTS: [&str; 3] = names!("x-ratelimit-", "-project-requests");
 const USAGE_BASED: [&str; 3] = names!("x-ratelimit-", "-tokens_usage_based");
 /// As Azure has been seen to spell it.
-const MISSPELT_RESET: &str = "x-rate-limit-reset-tokens";
+pub(super) static MISSPELT_RESET: HeaderName = HeaderName::from_static("x-rate-limit-reset-tokens");
 
 pub(super) static OPENAI: [Named; 5] = [
     row(REQUESTS, Requests, Inferred, Full),
@@ -54,29 +54,17 @@ pub(super) static OPENAI: [Named; 5] = [
 ];
 
 /// Requests are counted in 1 or 10 seconds, of which the headers say nothing.
-pub(super) static AZURE: [Named; 3] = [
+pub(super) static AZURE: [Named; 2] = [
     row(REQUESTS, Requests, Unknown, Restart),
     row(TOKENS, TotalTokens, MINUTE, Restart),
-    row(
-        [TOKENS[0], TOKENS[1], MISSPELT_RESET],
-        TotalTokens,
-        MINUTE,
-        Restart,
-    ),
 ];
 
-pub(super) static ANY_OPENAI: [Named; 6] = [
+pub(super) static ANY_OPENAI: [Named; 5] = [
     row(REQUESTS, Requests, Inferred, ByForm),
     row(TOKENS, TotalTokens, Inferred, ByForm),
     row(PROJECT_TOKENS, TotalTokens, Inferred, ByForm),
     row(PROJECT_REQUESTS, Requests, Inferred, ByForm),
     row(USAGE_BASED, TotalTokens, Inferred, ByForm),
-    row(
-        [TOKENS[0], TOKENS[1], MISSPELT_RESET],
-        TotalTokens,
-        Inferred,
-        ByForm,
-    ),
 ];
 
 pub(super) static GROQ: [Named; 2] = [
