@@ -261,8 +261,8 @@ fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
     source.units.clone_from(&limits.units);
     source.lanes = Arc::clone(&limits.lanes);
     let input = source.input.clone();
-    let found = validate(source, PROBLEMS_SHOWN, &mut fits)
-        .map_err(|error| usage(chain(&error)))?;
+    let found =
+        validate(source, PROBLEMS_SHOWN, &mut fits).map_err(|error| usage(chain(&error)))?;
     let file = match &input {
         Input::Path(path) => path.display().to_string(),
         _ => "input".to_owned(),

@@ -118,11 +118,18 @@ pub(crate) fn share(text: &str) -> Result<Share, String> {
     let digits = text.trim().strip_suffix('%').ok_or_else(wrong)?.trim();
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || whole.len() > 3 || fraction.len() > 4 || !plain(whole) || !plain(fraction) {
+    if whole.is_empty()
+        || whole.len() > 3
+        || fraction.len() > 4
+        || !plain(whole)
+        || !plain(fraction)
+    {
         return Err(wrong());
     }
     // Four digits of a per cent are millionths.
-    let millionths: u32 = format!("{whole}{fraction:0<4}").parse().map_err(|_| wrong())?;
+    let millionths: u32 = format!("{whole}{fraction:0<4}")
+        .parse()
+        .map_err(|_| wrong())?;
     match millionths {
         1..=1_000_000 => Ok(Share(millionths)),
         _ => Err(wrong()),
@@ -217,12 +224,27 @@ mod tests {
 
     #[test]
     fn a_share_is_more_than_nothing_and_at_most_all() {
-        for (text, of_thousand) in [("50%", 500), (" 12.5 %", 125), ("100%", 1000), ("0.0001%", 1)] {
+        for (text, of_thousand) in [
+            ("50%", 500),
+            (" 12.5 %", 125),
+            ("100%", 1000),
+            ("0.0001%", 1),
+        ] {
             assert_eq!(share(text).unwrap().of(1000), of_thousand, "{text}");
         }
         assert_eq!(share("33%").unwrap().of(10), 3, "rounded down");
         assert!((share("33%").unwrap().percent() - 33.0).abs() < 1e-9);
-        for text in ["", "50", "0%", "100.0001%", "101%", "-5%", "x%", "%", "1.23456%"] {
+        for text in [
+            "",
+            "50",
+            "0%",
+            "100.0001%",
+            "101%",
+            "-5%",
+            "x%",
+            "%",
+            "1.23456%",
+        ] {
             assert!(share(text).is_err(), "{text}");
         }
         assert_eq!(Share::WHOLE.of(u64::MAX), u64::MAX);

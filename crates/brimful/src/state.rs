@@ -6,6 +6,7 @@
 
 mod file;
 mod folder;
+mod keeper;
 mod levels;
 mod present;
 
@@ -18,6 +19,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 pub use file::{ModelState, UpstreamState};
+pub use keeper::{ALL_MODELS, KeepOptions, KeptUpstream};
+pub(crate) use keeper::{Keeper, Level, Picture, Saver};
 pub use levels::{LevelState, Taken};
 pub use present::{Other, Presence};
 

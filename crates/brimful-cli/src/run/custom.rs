@@ -153,7 +153,9 @@ fn add(limit: &mut CustomLimit, key: &str, value: &str) -> Result<(), String> {
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.len() <= NAME_MAX_CHARS
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// Split at commas that stand in no bracket and no quotes: expressions have commas, too.
@@ -211,7 +213,12 @@ mod tests {
         assert_eq!((limit.name.as_str(), limit.amount), ("images", 50));
         assert_eq!(limit.window, Duration::from_secs(60));
         assert_eq!(limit.counts, Counts::Requests);
-        for (text, seconds) in [("a=1/s", 1), ("a=1/h", 3600), ("a=2k/1d", 86_400), ("a=1/90s", 90)] {
+        for (text, seconds) in [
+            ("a=1/s", 1),
+            ("a=1/h", 3600),
+            ("a=2k/1d", 86_400),
+            ("a=1/90s", 90),
+        ] {
             assert_eq!(parse(text).unwrap().window.as_secs(), seconds, "{text}");
         }
     }
@@ -267,7 +274,16 @@ mod tests {
         };
         assert_eq!(parse_ramp("+50%/15m"), Ok(ramp(50, 900, 10)));
         assert_eq!(parse_ramp("+100% / 1h, from=25%"), Ok(ramp(100, 3600, 25)));
-        for text in ["", "50%/15m", "+50/15m", "+0%/15m", "+50%", "+50%/0s", "+5%/1m,from=100%", "+5%/1m,to=3%"] {
+        for text in [
+            "",
+            "50%/15m",
+            "+50/15m",
+            "+0%/15m",
+            "+50%",
+            "+50%/0s",
+            "+5%/1m,from=100%",
+            "+5%/1m,to=3%",
+        ] {
             assert!(parse_ramp(text).unwrap_err().contains("+50%/15m"), "{text}");
         }
     }

@@ -120,19 +120,21 @@ fn flagged(flags: &LimitArgs) -> Vec<Declared> {
         ("tph", TotalTokens, flags.tph, HOUR),
         ("tpd", TotalTokens, flags.tpd, DAY),
     ];
-    let given = flagged.into_iter().filter_map(|(name, kind, amount, window)| {
-        let mut note = LimitNote::new(counts(kind), Source::Given);
-        note.daily = flags.daily_reset.clone().filter(|_| window == DAY);
-        Some(Declared {
-            name: name.to_owned(),
-            kind,
-            amount: amount?,
-            window,
-            shape: None,
-            models: None,
-            note,
-        })
-    });
+    let given = flagged
+        .into_iter()
+        .filter_map(|(name, kind, amount, window)| {
+            let mut note = LimitNote::new(counts(kind), Source::Given);
+            note.daily = flags.daily_reset.clone().filter(|_| window == DAY);
+            Some(Declared {
+                name: name.to_owned(),
+                kind,
+                amount: amount?,
+                window,
+                shape: None,
+                models: None,
+                note,
+            })
+        });
     given.collect()
 }
 
@@ -215,7 +217,11 @@ fn contradictions(flags: &LimitArgs, declared: &[Declared]) -> anyhow::Result<()
             twice[0]
         )));
     }
-    if flags.burst.is_some() && flags.limit_shape.is_none_or(|shape| shape == LimitShape::Paced) {
+    if flags.burst.is_some()
+        && flags
+            .limit_shape
+            .is_none_or(|shape| shape == LimitShape::Paced)
+    {
         return Err(usage(
             "--burst says what a server takes at once that is known: add --limit-shape token-bucket, \
              sliding or fixed",
@@ -225,18 +231,45 @@ fn contradictions(flags: &LimitArgs, declared: &[Declared]) -> anyhow::Result<()
     let rates = declared.iter().filter(is_rate).count();
     let paced = |limit: &&Declared| is_rate(limit) && limit.window < HOUR;
     let paced = declared.iter().filter(paced).count();
-    let daily = declared.iter().filter(|limit| limit.note.daily.is_some()).count();
+    let daily = declared
+        .iter()
+        .filter(|limit| limit.note.daily.is_some())
+        .count();
     for (flag, given, limits, needs) in [
-        ("--limit-shape", flags.limit_shape.is_some(), rates, "a rate"),
+        (
+            "--limit-shape",
+            flags.limit_shape.is_some(),
+            rates,
+            "a rate",
+        ),
         ("--jitter", flags.jitter.is_some(), rates, "a rate"),
-        ("--burst", flags.burst.is_some(), paced, "a rate of less than an hour"),
-        ("--ramp", flags.ramp.is_some(), paced, "a rate of less than an hour"),
-        ("--daily-reset", flags.daily_reset.is_some(), daily, "a limit of a day"),
+        (
+            "--burst",
+            flags.burst.is_some(),
+            paced,
+            "a rate of less than an hour",
+        ),
+        (
+            "--ramp",
+            flags.ramp.is_some(),
+            paced,
+            "a rate of less than an hour",
+        ),
+        (
+            "--daily-reset",
+            flags.daily_reset.is_some(),
+            daily,
+            "a limit of a day",
+        ),
     ] {
         if given && limits == 0 {
             return Err(usage(format!(
                 "{flag} has no effect without {needs}, such as {}",
-                if flag == "--daily-reset" { "--rpd" } else { "--rpm" }
+                if flag == "--daily-reset" {
+                    "--rpd"
+                } else {
+                    "--rpm"
+                }
             )));
         }
     }
@@ -266,7 +299,11 @@ fn spec(
     if limit.kind == LimitKind::Concurrency {
         return spec;
     }
-    spec.shape = match limit.shape.or(flags.limit_shape).unwrap_or(LimitShape::Paced) {
+    spec.shape = match limit
+        .shape
+        .or(flags.limit_shape)
+        .unwrap_or(LimitShape::Paced)
+    {
         LimitShape::Paced => Shape::Paced,
         LimitShape::TokenBucket => Shape::TokenBucket,
         LimitShape::Sliding => Shape::Sliding,
@@ -289,9 +326,7 @@ fn burst(declared: Option<Burst>, share: Share, spec: &LimitSpec) -> Option<u64>
         return None;
     }
     match declared? {
-        Burst::Requests(count) => {
-            (spec.kind == LimitKind::Requests).then(|| share.of(count))
-        }
+        Burst::Requests(count) => (spec.kind == LimitKind::Requests).then(|| share.of(count)),
         // The amount is the share already.
         Burst::Time(time) => {
             let units = u128::from(spec.amount) * time.as_nanos() / spec.window.as_nanos();

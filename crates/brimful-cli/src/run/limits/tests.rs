@@ -78,9 +78,23 @@ fn every_flag_is_a_limit_of_its_kind_and_window() {
 
 #[test]
 fn a_share_takes_part_of_every_limit_and_says_where_it_rounds() {
-    let flags = ["--rpm", "10", "--tpm", "1000", "--share", "33%", "--limit", "images=1/1m,of=n"];
+    let flags = [
+        "--rpm",
+        "10",
+        "--tpm",
+        "1000",
+        "--share",
+        "33%",
+        "--limit",
+        "images=1/1m,of=n",
+    ];
     let limits = of(&flags).unwrap();
-    let amounts: Vec<u64> = limits.engine.limits.iter().map(|spec| spec.amount).collect();
+    let amounts: Vec<u64> = limits
+        .engine
+        .limits
+        .iter()
+        .map(|spec| spec.amount)
+        .collect();
     assert_eq!(amounts, [3, 330, 1, 33]);
     assert_eq!(
         limits.told,
@@ -89,22 +103,34 @@ fn a_share_takes_part_of_every_limit_and_says_where_it_rounds() {
             "--share 33 % of images 1 is rounded to 1"
         ]
     );
-    assert!(of(&["--rpm", "10", "--share", "50%"]).unwrap().told.is_empty());
+    assert!(
+        of(&["--rpm", "10", "--share", "50%"])
+            .unwrap()
+            .told
+            .is_empty()
+    );
 }
 
 #[test]
 fn limits_of_one_expression_share_a_kind_and_those_of_one_group_their_lanes() {
     let flags = [
-        "--limit", "images=50/1m,of=body.n,models=gpt-image*",
-        "--limit", "images-day=500/24h,of=body.n,reset=00:00@UTC",
-        "--limit", "pages=9/1m,of=pages,models=gpt-image*",
-        "--limit", "slots=4,of=in_flight,models=o3",
+        "--limit",
+        "images=50/1m,of=body.n,models=gpt-image*",
+        "--limit",
+        "images-day=500/24h,of=body.n,reset=00:00@UTC",
+        "--limit",
+        "pages=9/1m,of=pages,models=gpt-image*",
+        "--limit",
+        "slots=4,of=in_flight,models=o3",
     ];
     let limits = of(&flags).unwrap();
     let [images, day, pages, slots, _] = &limits.engine.limits[..] else {
         panic!("{limits:?}")
     };
-    assert_eq!((images.kind, day.kind), (LimitKind::Custom(0), LimitKind::Custom(0)));
+    assert_eq!(
+        (images.kind, day.kind),
+        (LimitKind::Custom(0), LimitKind::Custom(0))
+    );
     assert_eq!(pages.kind, LimitKind::Custom(1));
     assert_eq!(limits.units.len(), 2);
     assert_eq!(images.lanes, pages.lanes);
@@ -112,18 +138,40 @@ fn limits_of_one_expression_share_a_kind_and_those_of_one_group_their_lanes() {
     let lane = Lane(limits.lanes.lane_of(Some("gpt-image-1")));
     assert!(images.counts(lane) && day.counts(lane) && !slots.counts(lane));
     assert!(slots.counts(Lane(limits.lanes.lane_of(Some("o3")))));
-    let resets: Vec<bool> = limits.notes.iter().map(|note| note.daily.is_some()).collect();
+    let resets: Vec<bool> = limits
+        .notes
+        .iter()
+        .map(|note| note.daily.is_some())
+        .collect();
     assert_eq!(resets, [false, true, false, false, false]);
-    let five: Vec<String> = (0..5).map(|n| format!("--limit=l{n}=1/1m,of=c{n}")).collect();
+    let five: Vec<String> = (0..5)
+        .map(|n| format!("--limit=l{n}=1/1m,of=c{n}"))
+        .collect();
     let five: Vec<&str> = five.iter().map(String::as_str).collect();
-    assert!(of(&five).unwrap_err().to_string().contains("no more than 4"));
+    assert!(
+        of(&five)
+            .unwrap_err()
+            .to_string()
+            .contains("no more than 4")
+    );
 }
 
 #[test]
 fn a_daily_reset_is_for_limits_of_a_day_alone() {
-    let reset = ["--daily-reset", "00:00@America/Los_Angeles", "--rpm", "5", "--rpd", "9"];
+    let reset = [
+        "--daily-reset",
+        "00:00@America/Los_Angeles",
+        "--rpm",
+        "5",
+        "--rpd",
+        "9",
+    ];
     let limits = of(&reset).unwrap();
-    let resets: Vec<bool> = limits.notes.iter().map(|note| note.daily.is_some()).collect();
+    let resets: Vec<bool> = limits
+        .notes
+        .iter()
+        .map(|note| note.daily.is_some())
+        .collect();
     assert_eq!(resets, [false, true, false]);
 }
 
@@ -140,15 +188,30 @@ fn a_ramp_begins_with_a_part_of_each_rate() {
 fn flags_that_contradict_each_other_or_have_no_effect_are_refused() {
     for (flags, told) in [
         ("--rpm 600 --burst 5", "add --limit-shape"),
-        ("--rpm 600 --burst 5 --limit-shape paced", "add --limit-shape"),
+        (
+            "--rpm 600 --burst 5 --limit-shape paced",
+            "add --limit-shape",
+        ),
         ("--jitter 5ms", "--jitter has no effect without a rate"),
-        ("--limit-shape fixed", "--limit-shape has no effect without a rate"),
+        (
+            "--limit-shape fixed",
+            "--limit-shape has no effect without a rate",
+        ),
         ("--ramp +50%/15m --rpd 5", "--ramp has no effect"),
-        ("--limit-shape fixed --rpd 5 --burst 5", "--burst has no effect"),
-        ("--daily-reset 00:00@UTC --rpm 5", "a limit of a day, such as --rpd"),
+        (
+            "--limit-shape fixed --rpd 5 --burst 5",
+            "--burst has no effect",
+        ),
+        (
+            "--daily-reset 00:00@UTC --rpm 5",
+            "a limit of a day, such as --rpd",
+        ),
         ("--rpm 5 --limit rpm=5/1m", "two limits are called `rpm`"),
         ("--limit a=5/1m --limit a=6/1h", "two limits are called `a`"),
-        ("--limit concurrency=5/1m", "two limits are called `concurrency`"),
+        (
+            "--limit concurrency=5/1m",
+            "two limits are called `concurrency`",
+        ),
     ] {
         let error = specs(flags).unwrap_err().to_string();
         assert!(error.contains(told), "{flags}: {error}");
