@@ -15,7 +15,6 @@ use brimful::report::Price;
 use brimful::request::Request;
 use brimful::run::{Run, RunError, RunOptions, Stop, Summary, Target};
 use brimful::source::{Format, Input, Problem, SourceOptions, validate};
-use brimful_core::{Decision, Timestamp};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -190,7 +189,6 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
     };
     let concurrency = limits::concurrency(args)?;
     let limits = limits::limits(args, concurrency)?;
-    limits::budget(&limits.engine)?;
     for note in &limits.told {
         say(args.watch.log_format, "note", note);
     }
@@ -248,14 +246,9 @@ fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
         ));
     }
     let limits = limits::limits(args, 1)?;
-    let budget = limits::budget(&limits.engine)?;
     let mut fits = |request: &Request| {
         let cost = request.cost(args.limits.default_output_tokens);
-        let charge = limits.engine.charge_rule.of(&cost);
-        match budget.decide(Timestamp::ZERO, &charge) {
-            Decision::Never(never) => Some(never.to_string()),
-            _ => None,
-        }
+        limits.never(&cost)
     };
     let mut source = source.clone();
     source.units.clone_from(&limits.units);

@@ -9,8 +9,8 @@ use brimful::limits::{LimitNote, Source};
 use brimful::models::{ModelGroup, ModelLanes};
 use brimful::source::UnitExpression;
 use brimful_core::{
-    Budget, CUSTOM_KINDS, ChargeRule, EngineConfig, Lane, LimitKind, LimitSpec, Ramp, RetryPolicy,
-    Settlement, Shape,
+    Budget, CUSTOM_KINDS, ChargeRule, Cost, Decision, EngineConfig, Lane, LimitKind, LimitSpec,
+    Ramp, RetryPolicy, Settlement, Shape, Timestamp,
 };
 
 use super::custom::{Counts, CustomLimit};
@@ -70,8 +70,11 @@ pub(super) fn limits(args: &RunArgs, concurrency: u64) -> anyhow::Result<Limits>
     let share = flags.share.unwrap_or(Share::WHOLE);
     specs.push(LimitSpec::concurrency(share.of(concurrency)));
     notes.push(LimitNote::new("in_flight", Source::Given));
+    let engine = engine(args, specs);
+    // Which is where values out of range are found.
+    engine.check().map_err(|error| usage(error.to_string()))?;
     Ok(Limits {
-        engine: engine(args, specs),
+        engine,
         notes,
         lanes: Arc::new(lanes),
         units,
@@ -86,14 +89,14 @@ fn engine(args: &RunArgs, specs: Vec<LimitSpec>) -> EngineConfig {
     config.retry.max_backoff = args.retry.max_backoff;
     config.retry.max_attempts = args.retry.max_attempts;
     config.retry.max_request_time = args.retry.max_request_time;
-    config.charge_rule = match args.limits.charge {
+    config.upstreams[0].charge_rule = match args.limits.charge {
         Some(Charge::Max) => ChargeRule::Max,
         Some(Charge::Sum) => ChargeRule::Sum,
         Some(Charge::Input) => ChargeRule::Input,
         None if super::target::is_openai(args) => ChargeRule::Max,
         None => ChargeRule::Sum,
     };
-    config.settlement = match args.limits.settle {
+    config.upstreams[0].settlement = match args.limits.settle {
         Settle::None => Settlement::None,
         Settle::Usage => Settlement::Usage,
     };
@@ -101,9 +104,18 @@ fn engine(args: &RunArgs, specs: Vec<LimitSpec>) -> EngineConfig {
     config
 }
 
-/// The limits as one, which is where values out of range are found.
-pub(super) fn budget(engine: &EngineConfig) -> anyhow::Result<Budget> {
-    Budget::new(engine.limits.clone()).map_err(|error| usage(error.to_string()))
+impl Limits {
+    /// Why a request of this cost can never start, where it cannot.
+    pub(super) fn never(&self, cost: &Cost) -> Option<String> {
+        let upstream = &self.engine.upstreams[0];
+        let own = upstream.limits.iter();
+        let own = own.filter(|spec| spec.counts(cost.lane)).cloned();
+        let budget = Budget::new(own.collect()).ok()?;
+        match budget.decide(Timestamp::ZERO, &upstream.charge_rule.of(cost)) {
+            Decision::Never(never) => Some(never.to_string()),
+            _ => None,
+        }
+    }
 }
 
 /// Limits that have flags of their own.

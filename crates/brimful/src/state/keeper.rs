@@ -272,9 +272,7 @@ fn millis(time: Duration) -> u64 {
 /// A failure on one line, with its cause.
 fn unusable(error: &StateError) -> String {
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
-    format!(
-        "{error}: {cause}; levels of long windows and what is learnt may not outlive this run"
-    )
+    format!("{error}: {cause}; levels of long windows and what is learnt may not outlive this run")
 }
 
 /// Saves what it is given, in a thread of its own.
@@ -359,7 +357,11 @@ mod tests {
             let mut keeper = Keeper::open(options(&folder, 100.0));
             assert_eq!(keeper.take_notices(), [""; 0]);
             let (all, some) = (units(&keeper, None), units(&keeper, Some("big*")));
-            assert_eq!((all, some), (7 * n, 5 * n), "nothing is lost and nothing counts twice");
+            assert_eq!(
+                (all, some),
+                (7 * n, 5 * n),
+                "nothing is lost and nothing counts twice"
+            );
             let levels = vec![level(None, all + 7), level(Some("big*"), some + 5)];
             let saver = keeper.saver();
             saver.save(Picture::default());
@@ -378,7 +380,10 @@ mod tests {
         drop(second);
         let mut third = Keeper::open(options(&folder, 50.0));
         let notices = third.take_notices();
-        assert!(notices[0].contains("together they take 110 % of every limit"), "{notices:?}");
+        assert!(
+            notices[0].contains("together they take 110 % of every limit"),
+            "{notices:?}"
+        );
         let picture = || (unix_ms(), Picture::default());
         assert!(first.save(&picture())[0].contains("another run (process"));
         assert_eq!(first.save(&picture()), [""; 0], "told once");

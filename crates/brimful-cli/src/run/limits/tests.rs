@@ -14,7 +14,7 @@ fn of(flags: &[&str]) -> anyhow::Result<Limits> {
 
 fn specs(flags: &str) -> anyhow::Result<Vec<LimitSpec>> {
     let flags: Vec<&str> = flags.split_whitespace().collect();
-    let mut specs = of(&flags)?.engine.limits;
+    let mut specs = of(&flags)?.engine.upstreams[0].limits.clone();
     let concurrency = specs.pop().unwrap();
     assert_eq!(concurrency.kind, LimitKind::Concurrency);
     Ok(specs)
@@ -124,7 +124,7 @@ fn limits_of_one_expression_share_a_kind_and_those_of_one_group_their_lanes() {
         "slots=4,of=in_flight,models=o3",
     ];
     let limits = of(&flags).unwrap();
-    let [images, day, pages, slots, _] = &limits.engine.limits[..] else {
+    let [images, day, pages, slots, _] = &limits.engine.upstreams[0].limits[..] else {
         panic!("{limits:?}")
     };
     assert_eq!(
