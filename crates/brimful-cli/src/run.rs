@@ -3,6 +3,7 @@
 pub(crate) mod custom;
 mod limits;
 mod report;
+mod state;
 mod target;
 
 use std::io::Write;
@@ -48,6 +49,7 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, args: RunArgs) -> anyhow::R
         let screen = tokio::spawn(screen::show(
             args.watch.progress,
             args.watch.progress_every,
+            args.watch.log_format,
             run.totals(),
             progress,
         ));
@@ -195,10 +197,13 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
     let mut source = source;
     source.units = limits.units;
     source.lanes = limits.lanes;
-    let (transport, redactor) = target::transport(args)?;
-    let mut options = RunOptions::new(source, target, transport, limits.engine);
+    let aim = target::aim(args)?;
+    let mut options = RunOptions::new(source, target, aim.transport, limits.engine);
+    options.keep = aim
+        .identity
+        .and_then(|who| state::keep(args, &limits.notes, &who));
     options.limits = limits.notes;
-    options.redactor = redactor;
+    options.redactor = aim.redactor;
     options.journal.clone_from(&args.outputs.journal);
     options.durability = match args.outputs.durability {
         args::Durability::Power => Durability::Power,

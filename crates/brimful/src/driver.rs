@@ -4,6 +4,7 @@
 
 mod end;
 mod ended;
+mod keep;
 mod view;
 
 use std::time::Duration;
@@ -19,16 +20,19 @@ use tokio::task::AbortHandle;
 use crate::attempt::{self, AttemptEnd, Report, Shared};
 use crate::clock::Clock;
 use crate::journal::EXCEEDS_LIMIT;
+use crate::limits::LimitNote;
 use crate::output::BAD_ROW;
 use crate::outputs::{DeadLetter, Outputs, WriteError};
 use crate::progress::Progress;
 use crate::report::Tally;
 use crate::request::{BadRow, Item, Request};
+use crate::state::{Keeper, unix_ms};
 use crate::trace::AttemptRecord;
 use crate::transport::{Outgoing, Transport};
 
 pub(crate) use end::DriverReport;
 pub use end::EndCause;
+use keep::Keeping;
 
 /// Requests that the engine holds beyond those in flight: enough to never starve it between two
 /// wake-ups of the reader, few enough to cost no memory.
@@ -56,6 +60,10 @@ pub enum Control {
 #[derive(Debug)]
 pub(crate) struct DriverOptions {
     pub(crate) engine: EngineConfig,
+    /// What else there is to know of each limit of the engine, in their order.
+    pub(crate) limits: Vec<LimitNote>,
+    /// State of earlier runs, to be taken up and kept.
+    pub(crate) keeper: Option<Keeper>,
     pub(crate) default_output_tokens: u64,
     pub(crate) price: Option<crate::report::Price>,
     pub(crate) spending_cap_usd: Option<f64>,
@@ -126,20 +134,26 @@ pub(crate) struct Driver<'a> {
     source_finished: bool,
     /// Answers of 404 and 405 before any other answer.
     misdirected: u32,
+    keeping: Keeping,
+    /// What people should know, each once.
+    notices: Vec<String>,
 }
 
 impl<'a> Driver<'a> {
     pub(crate) fn new(
-        options: DriverOptions,
+        mut options: DriverOptions,
         transport: Transport,
         redactor: std::sync::Arc<crate::redact::Redactor>,
         outputs: &'a mut Outputs,
     ) -> Result<(Self, UnboundedReceiver<Report>), EngineConfigError> {
+        let now = options.clock.now();
+        keep::place_edges(&mut options.engine, &options.limits, now, unix_ms());
         let engine = Engine::new(options.engine.clone())?;
         let limits = engine.limits().into_iter();
         let limit_names = limits.map(|limit| limit.spec.name).collect();
         let (reports, inbox) = mpsc::unbounded_channel();
-        let driver = Self {
+        let keeper = options.keeper.take();
+        let mut driver = Self {
             tally: Tally::new(options.price),
             options,
             engine,
@@ -163,7 +177,12 @@ impl<'a> Driver<'a> {
             control: Control::Run,
             source_finished: false,
             misdirected: 0,
+            keeping: Keeping::nothing(),
+            notices: Vec::new(),
         };
+        if let Some(keeper) = keeper {
+            driver.take_up_state(now, keeper);
+        }
         Ok((driver, inbox))
     }
 
@@ -197,6 +216,7 @@ impl<'a> Driver<'a> {
                     self.obey(wanted);
                 }
                 _ = publish.tick() => {
+                    self.keep();
                     progress.send_replace(self.progress());
                     self.look_at_the_deadline();
                 }
@@ -216,8 +236,10 @@ impl<'a> Driver<'a> {
             }
             self.stop_if_there_is_cause(self.options.clock.now());
         }
+        self.keep_at_the_end();
         progress.send_replace(self.progress());
         DriverReport {
+            notices: std::mem::take(&mut self.notices),
             limits: self.limit_progress(),
             cause: self.end_cause(),
             concurrency_note: self.concurrency_note(),

@@ -1,5 +1,9 @@
 //! What the shell knows of a limit beside what the engine does.
 
+use std::time::Duration;
+
+use brimful_core::LimitKind;
+
 use crate::daily::DailyReset;
 
 /// Where a limit comes from.
@@ -31,6 +35,8 @@ impl Source {
 pub struct LimitNote {
     /// Name of what it counts, which its level is kept under.
     pub counts: String,
+    /// Its window as it was declared; zero for what is in flight.
+    pub window: Duration,
     /// Where it comes from.
     pub source: Source,
     /// When it begins anew, for a limit of a day; `None`: it counts the last 24 hours.
@@ -42,12 +48,26 @@ pub struct LimitNote {
 impl LimitNote {
     /// A limit for all models that never begins anew.
     #[must_use]
-    pub fn new(counts: impl Into<String>, source: Source) -> Self {
+    pub fn new(counts: impl Into<String>, window: Duration, source: Source) -> Self {
         Self {
             counts: counts.into(),
+            window,
             source,
             daily: None,
             models: None,
         }
+    }
+}
+
+/// Name of what limits of a kind count. A custom kind has the name of its limit instead.
+#[must_use]
+pub const fn counts(kind: LimitKind) -> &'static str {
+    match kind {
+        LimitKind::Requests => "requests",
+        LimitKind::TotalTokens => "tokens",
+        LimitKind::InputTokens => "input_tokens",
+        LimitKind::OutputTokens => "output_tokens",
+        LimitKind::Concurrency => "in_flight",
+        LimitKind::Custom(_) => "custom",
     }
 }

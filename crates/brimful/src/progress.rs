@@ -35,6 +35,8 @@ pub struct Progress {
     pub upstream_message: String,
     /// Said when not a limit but `--concurrency` holds the run back.
     pub concurrency_note: Option<String>,
+    /// What people should know, in the order in which it came up. It only grows.
+    pub notices: Vec<String>,
 }
 
 impl Progress {
@@ -55,6 +57,7 @@ impl Progress {
             stopping: false,
             upstream_message: String::new(),
             concurrency_note: None,
+            notices: Vec::new(),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::progress::Progress;
 use crate::redact::Redactor;
 use crate::report::Price;
 use crate::source::{self, SourceOptions};
+use crate::state::{KeepOptions, Keeper};
 use crate::transport::Transport;
 
 pub use plan::PlanError;
@@ -71,6 +72,8 @@ pub struct RunOptions {
     pub redactor: Arc<Redactor>,
     /// Limits and retry.
     pub engine: EngineConfig,
+    /// Where levels of long windows are kept. `None`: nowhere, and none of earlier runs count.
+    pub keep: Option<KeepOptions>,
     /// What else there is to know of each limit of the engine, in their order. One that is missing
     /// here was given by the user and counts for all models.
     pub limits: Vec<LimitNote>,
@@ -102,6 +105,7 @@ impl RunOptions {
             target,
             transport,
             engine,
+            keep: None,
             limits: Vec::new(),
             journal: None,
             durability: Durability::Power,
@@ -280,6 +284,9 @@ impl Run {
         let clock = Clock::start();
         let driver_options = DriverOptions {
             engine: options.engine.clone(),
+            limits: options.limits.clone(),
+            // Announced only now: a run that cannot start disturbs no other.
+            keeper: options.keep.take().map(Keeper::open),
             default_output_tokens: options.default_output_tokens,
             price: options.price,
             spending_cap_usd: options.spending_cap_usd,

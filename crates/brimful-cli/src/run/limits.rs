@@ -5,7 +5,7 @@ mod concurrency;
 use std::sync::Arc;
 use std::time::Duration;
 
-use brimful::limits::{LimitNote, Source};
+use brimful::limits::{LimitNote, Source, counts};
 use brimful::models::{ModelGroup, ModelLanes};
 use brimful::source::UnitExpression;
 use brimful_core::{
@@ -69,7 +69,11 @@ pub(super) fn limits(args: &RunArgs, concurrency: u64) -> anyhow::Result<Limits>
     }
     let share = flags.share.unwrap_or(Share::WHOLE);
     specs.push(LimitSpec::concurrency(share.of(concurrency)));
-    notes.push(LimitNote::new("in_flight", Source::Given));
+    notes.push(LimitNote::new(
+        counts(LimitKind::Concurrency),
+        Duration::ZERO,
+        Source::Given,
+    ));
     let engine = engine(args, specs);
     // Which is where values out of range are found.
     engine.check().map_err(|error| usage(error.to_string()))?;
@@ -135,7 +139,7 @@ fn flagged(flags: &LimitArgs) -> Vec<Declared> {
     let given = flagged
         .into_iter()
         .filter_map(|(name, kind, amount, window)| {
-            let mut note = LimitNote::new(counts(kind), Source::Given);
+            let mut note = LimitNote::new(counts(kind), window, Source::Given);
             note.daily = flags.daily_reset.clone().filter(|_| window == DAY);
             Some(Declared {
                 name: name.to_owned(),
@@ -148,18 +152,6 @@ fn flagged(flags: &LimitArgs) -> Vec<Declared> {
             })
         });
     given.collect()
-}
-
-/// The name of what a limit counts, which levels are kept under.
-const fn counts(kind: LimitKind) -> &'static str {
-    match kind {
-        LimitKind::Requests => "requests",
-        LimitKind::TotalTokens => "tokens",
-        LimitKind::InputTokens => "input_tokens",
-        LimitKind::OutputTokens => "output_tokens",
-        LimitKind::Concurrency => "in_flight",
-        LimitKind::Custom(_) => "custom",
-    }
 }
 
 /// A limit that `--limit` describes. What it counts, if it is an expression, goes to `units`.
@@ -181,7 +173,7 @@ fn described(
         LimitKind::Custom(_) => format!("custom:{}", limit.name),
         kind => counts(kind).to_owned(),
     };
-    let mut note = LimitNote::new(counts, Source::Given);
+    let mut note = LimitNote::new(counts, limit.window, Source::Given);
     let of_a_day = flags.daily_reset.clone().filter(|_| limit.window == DAY);
     note.daily = limit.reset.clone().or(of_a_day);
     note.models = limit.models.as_ref().map(ToString::to_string);

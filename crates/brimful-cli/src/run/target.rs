@@ -22,7 +22,25 @@ const OPENAI_URL_VARIABLE: &str = "OPENAI_BASE_URL";
 const MOCK_LATENCY_MS: f64 = 400.0;
 const MOCK_LATENCY_SIGMA: f64 = 0.4;
 
-pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redactor>)> {
+/// Where requests go, and as whom.
+pub(super) struct Aim {
+    pub(super) transport: Transport,
+    pub(super) redactor: Arc<Redactor>,
+    /// As whom, for what is kept of it; `None` for the simulator, which forgets.
+    pub(super) identity: Option<Identity>,
+}
+
+/// What a provider counts together.
+pub(super) struct Identity {
+    /// Host and port of the address.
+    pub(super) place: String,
+    /// The key, wherever it stands.
+    pub(super) secret: Option<SecretString>,
+    /// Organisation and project, where they are named.
+    pub(super) account: Option<String>,
+}
+
+pub(super) fn aim(args: &RunArgs) -> anyhow::Result<Aim> {
     if args.target.provider == Some(Provider::Mock) {
         if args.target.base_url.is_some() {
             return Err(usage(
@@ -32,7 +50,11 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
         let config = mock_config(args);
         let mock = MockTransport::new(config, args.watch.seed, args.target.timeout)
             .context("the simulator")?;
-        return Ok((Transport::Mock(Arc::new(mock)), Arc::default()));
+        return Ok(Aim {
+            transport: Transport::Mock(Arc::new(mock)),
+            redactor: Arc::default(),
+            identity: None,
+        });
     }
     let mut secrets = Vec::new();
     let mut headers = HeaderMap::new();
@@ -50,6 +72,7 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
         headers.entry(AUTHORIZATION).or_insert(value);
         secrets.push(key);
     }
+    let identity = identity(&base_url(args), &headers);
     let mut options = HttpOptions::new(base_url(args));
     options.headers = headers;
     options.timeout = args.target.timeout;
@@ -68,10 +91,33 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
             Origin::Environment,
         ));
     }
-    Ok((
-        Transport::Http(Arc::new(http)),
-        Arc::new(Redactor::new(&secrets)),
-    ))
+    Ok(Aim {
+        transport: Transport::Http(Arc::new(http)),
+        redactor: Arc::new(Redactor::new(&secrets)),
+        identity: Some(identity),
+    })
+}
+
+/// Headers that may hold the key, the most usual first.
+const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+/// Headers that name an account, which a provider counts apart.
+const ACCOUNT_HEADERS: [&str; 2] = ["openai-organization", "openai-project"];
+
+fn identity(base_url: &str, headers: &HeaderMap) -> Identity {
+    let text = |name: &&str| {
+        let value = headers.get(*name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let accounts: Vec<String> = ACCOUNT_HEADERS.iter().filter_map(text).collect();
+    let url: Option<http::Uri> = base_url.parse().ok();
+    let authority = url.as_ref().and_then(http::Uri::authority);
+    // Without what may stand before an `@`.
+    let place = authority.map(|found| found.as_str().rsplit('@').next().unwrap_or_default());
+    Identity {
+        place: place.unwrap_or(base_url).to_ascii_lowercase(),
+        secret: KEY_HEADERS.iter().find_map(text).map(SecretString::from),
+        account: (!accounts.is_empty()).then(|| accounts.join("/")),
+    }
 }
 
 /// Whether requests go to OpenAI itself, so that its way of charging is known.

@@ -56,6 +56,8 @@ pub(crate) struct DriverReport {
     pub(crate) throttled_message: String,
     /// Said when not a limit but `--concurrency` holds the run back.
     pub(crate) concurrency_note: Option<String>,
+    /// What people were to know, in order.
+    pub(crate) notices: Vec<String>,
 }
 
 impl Driver<'_> {

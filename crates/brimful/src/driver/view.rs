@@ -86,6 +86,7 @@ impl Driver<'_> {
             stopping: self.stopping(),
             upstream_message: self.last_upstream_message.clone(),
             concurrency_note: self.concurrency_note(),
+            notices: self.notices.clone(),
         }
     }
 }

@@ -89,8 +89,7 @@ fn a_share_takes_part_of_every_limit_and_says_where_it_rounds() {
         "images=1/1m,of=n",
     ];
     let limits = of(&flags).unwrap();
-    let amounts: Vec<u64> = limits
-        .engine
+    let amounts: Vec<u64> = limits.engine.upstreams[0]
         .limits
         .iter()
         .map(|spec| spec.amount)
