@@ -39,7 +39,7 @@ mod time;
 mod timer;
 
 pub use budget::{Balance, Budget, LimitStatus, Refusal, Reservation, Sums};
-pub use charge::{Charge, ChargeRule, Settlement};
+pub use charge::{Charge, ChargeRule, Settlement, UsageWeights};
 pub use engine::{
     AttemptId, AttemptResult, Engine, EngineConfig, Input, Outcome, Output, RequestId, Status,
     StopReason,
