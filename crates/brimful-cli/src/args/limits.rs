@@ -38,9 +38,10 @@ pub(crate) struct LimitArgs {
     /// Tokens a day (any 24 hours; see --daily-reset)
     #[arg(long, value_name = "N", value_parser = units::positive)]
     pub(crate) tpd: Option<u64>,
-    /// A limit of its own: 'images=50/1m'. Then, separated by commas: of=EXPR, what a request counts
-    /// (of=body.n; also requests, tokens, input_tokens, output_tokens, in_flight); models=GLOB+GLOB,
-    /// the models that share it; reset=HH:MM@ZONE; shape=SHAPE. Repeat it for more
+    /// A limit of its own: 'images=50/1m'. Then, separated by commas: of=EXPR, what a request
+    /// counts (of=body.n; also requests, tokens, input_tokens, output_tokens, in_flight);
+    /// models=GLOB+GLOB, the models that share it; reset=HH:MM@ZONE; shape=SHAPE. Repeat it for
+    /// more
     #[arg(long, value_name = "NAME=AMOUNT/WINDOW", value_parser = custom::parse)]
     pub(crate) limit: Vec<CustomLimit>,
     /// When the limits of a day begin anew: 00:00@America/Los_Angeles. Default: any 24 hours
@@ -57,8 +58,8 @@ pub(crate) struct LimitArgs {
     #[arg(long, value_name = "N|auto", default_value = "auto")]
     pub(crate) concurrency: String,
     /// How the server enforces the limits. paced, the default, is for servers of which this is not
-    /// known and uses 99.1 % of the rate; token-bucket uses all of it; sliding and fixed windows never see more
-    /// than the limit, whatever their phase, and lose what --jitter takes
+    /// known and uses 99.1 % of the rate; token-bucket uses all of it; sliding and fixed windows
+    /// never see more than the limit, whatever their phase, and lose what --jitter takes
     #[arg(long, value_enum)]
     pub(crate) limit_shape: Option<LimitShape>,
     /// What may be sent at once: requests, or a time (1s: one second of every rate). The capacity

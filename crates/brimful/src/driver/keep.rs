@@ -1,4 +1,4 @@
-//! What outlives a run, from the driver's side: levels that earlier runs left, daily resets, saving.
+//! What outlives a run, from the driver's side: levels of earlier runs, daily resets, saving.
 
 use std::time::Duration;
 

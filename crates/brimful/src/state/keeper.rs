@@ -23,7 +23,7 @@ pub struct KeepOptions {
     pub folder: StateDir,
     /// By the number of the upstream in the engine.
     pub upstreams: Vec<KeptUpstream>,
-    /// The part of every limit that the run takes; 100 for all of it.
+    /// The share of every limit that the run takes, in per cent; 100 for all of it. No default.
     pub share_percent: f64,
 }
 
@@ -285,7 +285,7 @@ pub(crate) struct Saver {
 }
 
 impl Saver {
-    /// Saves soon, unless saving has fallen behind: then the next picture has all that this one has.
+    /// Saves soon, unless saving has fallen behind: then the next picture has all of this one.
     pub(crate) fn save(&self, picture: Picture) {
         if let Some(pictures) = &self.pictures {
             match pictures.try_send((unix_ms(), picture)) {
