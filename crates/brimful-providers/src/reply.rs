@@ -9,7 +9,7 @@ mod body;
 mod class;
 mod error;
 mod numbers;
-mod pick;
+pub(crate) mod pick;
 mod usage;
 
 use std::borrow::Cow;
