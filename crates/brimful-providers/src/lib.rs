@@ -6,4 +6,5 @@
 pub mod dialect;
 pub mod duration;
 pub mod reply;
+pub mod stream;
 pub mod text;
