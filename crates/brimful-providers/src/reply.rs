@@ -155,7 +155,9 @@ impl Raw<'_> {
         }
         let failure = if !is_success(self.status) {
             self.failure(&ErrorBody::read_bare(self.headers))
-        } else if self.has_type("text/event-stream") {
+        } else if self.has_type("text/event-stream")
+            || self.has_type("application/vnd.amazon.eventstream")
+        {
             ReplyFailure {
                 failure: Failure::new(Class::Fatal),
                 code: "event_stream".to_owned(),
