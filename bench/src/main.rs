@@ -16,6 +16,7 @@ use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
 
 use self::bench::Bench;
+use self::learn::Learn;
 use self::load::Load;
 use self::saved::Saved;
 use self::zoo::Zoo;
@@ -27,6 +28,7 @@ mod core;
 mod figure;
 mod kill;
 mod lateness;
+mod learn;
 mod limits;
 mod load;
 mod mock;
@@ -34,13 +36,15 @@ mod peers;
 mod report;
 mod saved;
 mod scale;
+mod seeds;
 mod server;
 mod workload;
 mod zoo;
 
 /// Figures of the engine and of the program.
 ///
-/// Without a command: the standard table, everything but `zoo` and `peers`, in about ten minutes.
+/// Without a command: the standard table, everything but `zoo`, `learn` and `peers`, in about ten
+/// minutes.
 /// What is compared runs in turns, round by round, and what is printed is the median of the rounds
 /// with least and most beside it.
 #[derive(Debug, Parser)]
@@ -94,6 +98,8 @@ enum Command {
     Mock,
     /// The engine against every model of the simulated provider, in virtual time
     Zoo(Zoo),
+    /// The same where limits have to be found out: unknown, wrong, changed
+    Learn(Learn),
     /// `brimful run` beside the rivals from Python's registry, in a virtual environment of its own;
     /// one round unless `--rounds` says otherwise, about 25 minutes
     Peers,
@@ -120,6 +126,7 @@ impl Command {
             Self::Scale { requests } => scale::run(bench, *requests),
             Self::Mock => server::run(bench),
             Self::Zoo(zoo) => zoo.run(bench),
+            Self::Learn(learn) => learn.run(bench),
             Self::Peers => peers::run(bench, root),
             Self::Load(load) => {
                 println!("{}", serde_json::to_string(&load.run()?)?);

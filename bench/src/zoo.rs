@@ -1,17 +1,15 @@
 //! `zoo`: the real engine against every model of the simulated provider, in virtual time.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use brimful_sim::virtual_run::Report;
 use brimful_sim::virtual_run::zoo::{self, Scenario, Summary, Verdict};
 use clap::Args;
 
 use crate::bench::Bench;
 use crate::figure::{Better, Figure};
+use crate::seeds::{self, Done};
 
 /// Requests of the run that is timed by itself.
 const SPEED_REQUESTS: u64 = 1_000_000;
@@ -69,72 +67,31 @@ impl Zoo {
     }
 }
 
-/// The runs of one scenario that are done.
-#[derive(Default)]
-struct Done {
-    summary: Summary,
-    wall: Duration,
-}
-
 /// Runs everything on all cores and prints each scenario as soon as its last seed is done.
 fn table(scenarios: &[Scenario], seeds: &[u64]) -> Result<Vec<Summary>> {
     println!(
         "  {:<64} {:>9} {:>9} {:>9} {:>9} {:>7} {:>7} {:>8}  goal",
         "", "429s", "used", "worst", "of bound", "wait s", "wall s", "Msteps/s"
     );
-    let next = AtomicUsize::new(0);
-    let done: Vec<Mutex<Done>> = scenarios.iter().map(|_| Mutex::default()).collect();
-    let work = || -> Result<()> {
-        loop {
-            let task = next.fetch_add(1, Ordering::Relaxed);
-            let (index, seed) = (task / seeds.len(), seeds[task % seeds.len()]);
-            let Some(scenario) = scenarios.get(index) else {
-                return Ok(());
-            };
-            let started = Instant::now();
-            let report = scenario.run.run(seed);
-            let report = report.with_context(|| scenario.name.clone())?;
-            let took = started.elapsed();
-            if task.is_multiple_of(seeds.len()) {
-                let again = scenario.run.run(seed)?;
-                ensure!(
-                    again == report,
-                    "`{}`: seed {seed} does not repeat",
-                    scenario.name
-                );
-            }
-            let mut done = done[index]
-                .lock()
-                .map_err(|_| anyhow!("a thread panicked"))?;
-            done.wall += took;
-            done.summary.add(report);
-            if done.summary.reports().len() == seeds.len() {
-                row(scenario, &done);
-            }
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| match worker.join() {
-                Ok(result) => result,
-                Err(_) => bail!("a thread panicked"),
-            })
+    let runs: Vec<_> = scenarios
+        .iter()
+        .map(|scenario| (scenario.name.as_str(), &scenario.run))
+        .collect();
+    let done = seeds::run(&runs, seeds, |index, done| {
+        row(&scenarios[index], &summary(done), done.wall);
     })?;
-    done.into_iter()
-        .map(|done| {
-            Ok(done
-                .into_inner()
-                .map_err(|_| anyhow!("a thread panicked"))?
-                .summary)
-        })
-        .collect()
+    Ok(done.iter().map(summary).collect())
 }
 
-fn row(scenario: &Scenario, done: &Done) {
-    let summary = &done.summary;
+fn summary(done: &Done) -> Summary {
+    let mut summary = Summary::default();
+    for report in &done.reports {
+        summary.add(report.clone());
+    }
+    summary
+}
+
+fn row(scenario: &Scenario, summary: &Summary, wall: Duration) {
     let reports = summary.reports();
     let steps: u64 = reports.iter().map(|report| report.steps).sum();
     let wait = reports.iter().map(|report| report.longest_wait).max();
@@ -153,8 +110,8 @@ fn row(scenario: &Scenario, done: &Done) {
         percent(summary.worst_utilisation()),
         percent(summary.of_lower_bound()),
         wait.unwrap_or_default().as_secs_f64(),
-        done.wall.as_secs_f64(),
-        steps as f64 / done.wall.as_secs_f64() / 1e6,
+        wall.as_secs_f64(),
+        steps as f64 / wall.as_secs_f64() / 1e6,
     );
     for what in &missed {
         println!("      {what}");

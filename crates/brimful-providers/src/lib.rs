@@ -5,6 +5,7 @@
 
 pub mod dialect;
 pub mod duration;
+pub mod observe;
 pub mod reply;
 pub mod stream;
 pub mod text;

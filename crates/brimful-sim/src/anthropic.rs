@@ -114,6 +114,7 @@ pub(crate) fn message(refusal: &Refusal, path: &str, model: &str) -> String {
         Refusal::UnknownPath => format!("Not found: {path}"),
         Refusal::WrongMethod => "Method Not Allowed".to_owned(),
         Refusal::TooLong => "Request exceeds the maximum size".to_owned(),
+        Refusal::Throttled { told: None, .. } => "Rate limited. Please try again later.".to_owned(),
         Refusal::Throttled { denial, .. } if denial.wait == Wait::Slot => {
             "Number of concurrent connections has exceeded your rate limit. Please try again \
              later."

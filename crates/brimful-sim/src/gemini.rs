@@ -80,7 +80,13 @@ pub(crate) fn message(refusal: &Refusal, path: &str, model: &str) -> String {
         Refusal::UnknownPath | Refusal::WrongMethod => {
             format!("{path} is not found for API version v1beta, or is not supported.")
         }
-        Refusal::Throttled { denial, told } => {
+        Refusal::Throttled { told: None, .. } => {
+            "Resource has been exhausted (e.g. check quota).".to_owned()
+        }
+        Refusal::Throttled {
+            denial,
+            told: Some(told),
+        } => {
             let wait = match denial.wait {
                 Wait::Time(_) => format!("\nPlease retry in {}.", Seconds(*told)),
                 Wait::Slot | Wait::Forever => String::new(),

@@ -95,7 +95,7 @@ pub(crate) fn append_retry_after(
     let in_seconds = HeaderValue::from(ceil_secs(wait));
     let in_millis = HeaderValue::from(ceil_millis(wait));
     match style {
-        RetryAfterStyle::Missing => {}
+        RetryAfterStyle::Missing | RetryAfterStyle::Silent => {}
         RetryAfterStyle::Unreadable => {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("in a little while"));
         }

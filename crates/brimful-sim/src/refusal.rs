@@ -24,8 +24,12 @@ pub(crate) enum Refusal {
     BadRequest(String),
     /// The body is larger than the server reads.
     TooLong,
-    /// A limit is exhausted; `told` is the wait that the message names.
-    Throttled { denial: Denial, told: Duration },
+    /// A limit is exhausted; `told` is the wait that the message names, `None` when it names
+    /// nothing.
+    Throttled {
+        denial: Denial,
+        told: Option<Duration>,
+    },
     /// No money is left.
     Exhausted,
     /// The server broke.
@@ -71,6 +75,7 @@ impl Refusal {
             Self::WrongMethod | Self::BadRequest(_) | Self::TooLong => {
                 ("invalid_request_error", None)
             }
+            Self::Throttled { told: None, .. } => ("rate_limit_error", None),
             Self::Throttled { denial, .. } => match denial.measure {
                 None | Some(Measure::Requests) => ("requests", Some("rate_limit_exceeded")),
                 Some(_) => ("tokens", Some("rate_limit_exceeded")),
@@ -93,7 +98,11 @@ impl Refusal {
             Self::WrongMethod => format!("Not allowed to use this method on {path}."),
             Self::BadRequest(reason) => reason.clone(),
             Self::TooLong => "The request body is too large.".to_owned(),
-            Self::Throttled { denial, told } => throttled(denial, *told, model),
+            Self::Throttled {
+                denial,
+                told: Some(told),
+            } => throttled(denial, *told, model),
+            Self::Throttled { told: None, .. } => format!("Rate limit reached for {model}."),
             Self::Exhausted => {
                 "You exceeded your current quota, please check your plan and billing details."
                     .to_owned()
@@ -195,7 +204,7 @@ mod tests {
         };
         let error = error(&Refusal::Throttled {
             denial,
-            told: Duration::from_millis(9_816),
+            told: Some(Duration::from_millis(9_816)),
         });
         assert_eq!(
             error["message"],

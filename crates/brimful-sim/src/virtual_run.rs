@@ -6,7 +6,8 @@
 //! to the nanosecond. Bodies and headers are real and are read by the code of production.
 //!
 //! Every run checks the engine's laws beside what it measures; the [`Report`] tells both.
-//! [`zoo`] is the table of scenarios.
+//! [`zoo`] is the table of scenarios; [`learn`] that of those in which something has to be found
+//! out.
 //!
 //! What is deliberately not here: sockets, connection pools, files, the journal. This is the only
 //! part of the crate that knows the engine; the server's modules must not (`cargo xtask tidy`).
@@ -15,9 +16,12 @@ mod checks;
 mod client;
 mod events;
 mod flight;
+pub mod learn;
 mod network;
 mod promise;
 mod report;
+mod sample;
+mod tally;
 mod trace;
 mod workload;
 pub mod zoo;
@@ -31,6 +35,7 @@ use crate::config::{ConfigError, ServerConfig};
 pub use checks::Violation;
 pub use network::{Delay, Network};
 pub use report::Report;
+pub use sample::{LimitSample, Sample};
 pub use trace::{End, Step};
 pub use workload::{Amount, Order, Size, Sizes, Workload};
 
@@ -50,6 +55,12 @@ pub struct VirtualRun {
     pub client: Client,
     /// Virtual time after which a run that has not ended is reported as stuck. Default: 7 days.
     pub give_up_after: Duration,
+    /// Whether the engine may find out limits of its own: waits are then not held to the rates that
+    /// were declared. Default: no.
+    pub learns: bool,
+    /// How often the server's account is noted in [`Report::samples`], and with it every time to a
+    /// first byte. Not zero. `None`, the default: never.
+    pub sample_every: Option<Duration>,
 }
 
 /// How the client around the engine behaves.
@@ -119,6 +130,8 @@ impl VirtualRun {
             network: Network::default(),
             client: Client::default(),
             give_up_after: Duration::from_secs(7 * 24 * 3600),
+            learns: false,
+            sample_every: None,
         }
     }
 

@@ -13,19 +13,23 @@ use super::source::Source;
 
 const SIMULATOR: &str = "crates/brimful-sim/src/";
 /// The only files of the simulator that may use the engine, and their module's name.
-const VIRTUAL_RUNS: [&str; 11] = [
+const VIRTUAL_RUNS: [&str; 13] = [
     "crates/brimful-sim/src/virtual_run.rs",
     "crates/brimful-sim/src/virtual_run/checks.rs",
     "crates/brimful-sim/src/virtual_run/client.rs",
     "crates/brimful-sim/src/virtual_run/flight.rs",
     "crates/brimful-sim/src/virtual_run/promise.rs",
     "crates/brimful-sim/src/virtual_run/report.rs",
+    "crates/brimful-sim/src/virtual_run/sample.rs",
+    "crates/brimful-sim/src/virtual_run/tally.rs",
     "crates/brimful-sim/src/virtual_run/trace.rs",
     "crates/brimful-sim/src/virtual_run/zoo.rs",
     "crates/brimful-sim/src/virtual_run/zoo/faults.rs",
     "crates/brimful-sim/src/virtual_run/zoo/rates.rs",
     "crates/brimful-sim/src/virtual_run/zoo/tokens.rs",
 ];
+/// All scenarios of learning, which are many files.
+const LEARN: &str = "crates/brimful-sim/src/virtual_run/learn";
 const VIRTUAL_RUN: &str = "virtual_run";
 const ROOT: &str = "crates/brimful-sim/src/lib.rs";
 const CORE: &str = "brimful_core";
@@ -33,10 +37,14 @@ const SHARED_WORDS: [&str; 3] = ["Timestamp", "Usage", "Class"];
 
 pub(super) fn check(source: &Source) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if source.path.starts_with(SIMULATOR) && !VIRTUAL_RUNS.contains(&source.path.as_str()) {
+    if source.path.starts_with(SIMULATOR) && !is_virtual_run(&source.path) {
         search(&source.path, source.tokens.clone(), &mut problems);
     }
     problems
+}
+
+fn is_virtual_run(path: &str) -> bool {
+    VIRTUAL_RUNS.contains(&path) || path.starts_with(LEARN)
 }
 
 fn search(path: &str, tokens: TokenStream, problems: &mut Vec<Problem>) {

@@ -218,7 +218,7 @@ struct FaultArgs {
 struct ToldArgs {
     /// How a 429 says when to come back
     #[arg(long, value_name = "STYLE", default_value = "right",
-          value_parser = choice::<RetryAfterStyle>(&["right", "missing", "seconds", "ms", "date", "wrong", "absurd", "unreadable"]))]
+          value_parser = choice::<RetryAfterStyle>(&["right", "missing", "seconds", "ms", "date", "wrong", "absurd", "unreadable", "silent"]))]
     retry_after: RetryAfterStyle,
     /// What headers tell of the levels
     #[arg(long, value_name = "STYLE", default_value = "right",

@@ -24,6 +24,8 @@ pub enum RetryAfterStyle {
     Absurd,
     /// `retry-after` in words that no grammar has; the message names the exact wait.
     Unreadable,
+    /// No header, and a text that names neither wait nor limit.
+    Silent,
 }
 
 /// What the headers of every reply tell of the levels.

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use super::Server;
 use super::route::Refused;
 use crate::answer::Answer;
-use crate::config::OUTPUT_TOKENS_MAX;
+use crate::config::{OUTPUT_TOKENS_MAX, RetryAfterStyle};
 use crate::draw;
 use crate::endpoint::{Endpoint, Route};
 use crate::hash::hash64;
@@ -113,7 +113,11 @@ impl Server {
                 }
                 Wait::Slot | Wait::Forever => Duration::ZERO,
             };
-            Refusal::Throttled { denial, told }
+            let silent = self.config.retry_after == RetryAfterStyle::Silent;
+            Refusal::Throttled {
+                denial,
+                told: (!silent).then_some(told),
+            }
         })
     }
 

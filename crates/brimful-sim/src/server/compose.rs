@@ -113,8 +113,8 @@ impl Server {
     ) -> Action {
         match refusal {
             Refusal::Throttled { denial, told } => {
-                if matches!(denial.wait, Wait::Time(_)) {
-                    self.append_retry_after(&mut headers, route.dialect, *told);
+                if let (Wait::Time(_), Some(told)) = (denial.wait, *told) {
+                    self.append_retry_after(&mut headers, route.dialect, told);
                 }
             }
             Refusal::Exhausted => self.ledger.exhausted(),

@@ -132,7 +132,7 @@ impl Server {
     fn retry_delay(&self, refusal: &Refusal) -> Option<Duration> {
         match refusal {
             Refusal::Throttled { denial, told } if matches!(denial.wait, Wait::Time(_)) => {
-                (self.config.retry_after != RetryAfterStyle::Missing).then_some(*told)
+                told.filter(|_| self.config.retry_after != RetryAfterStyle::Missing)
             }
             _ => None,
         }
@@ -140,6 +140,9 @@ impl Server {
 }
 
 fn quota(refusal: &Refusal) -> Option<gemini::Quota> {
+    if matches!(refusal, Refusal::Throttled { told: None, .. }) {
+        return None;
+    }
     let Refusal::Throttled { denial, .. } = refusal else {
         return matches!(refusal, Refusal::Exhausted).then_some(gemini::Quota::EXHAUSTED);
     };

@@ -8,7 +8,7 @@ use crate::config::{ConfigError, ScriptStep, ServerConfig};
 impl Server {
     /// Brings the server to `now`. Of what is due at the same instant the script comes first, then
     /// output that is charged as it is generated, then foreign tenants, then who called.
-    pub(super) fn advance(&mut self, now: Timestamp) {
+    pub(crate) fn advance(&mut self, now: Timestamp) {
         if self.due <= now {
             self.limits.skip_foreign_towards(now);
             self.catch_up(now);

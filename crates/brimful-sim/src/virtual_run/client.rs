@@ -19,6 +19,8 @@ use super::events::{Event, Events};
 use super::flight::{Flight, Sent, read};
 use super::network::Way;
 use super::report::{Report, least_time};
+use super::sample::Sample;
+use super::tally::Tally;
 use super::trace::{Step, TraceHash};
 use super::workload::{Amount, Feed, Size, write_body};
 use super::{RunError, VirtualRun};
@@ -54,22 +56,6 @@ pub(super) struct Driver<'a> {
     report: Tally,
 }
 
-/// What the client counts.
-#[derive(Debug, Default)]
-struct Tally {
-    answered: u64,
-    dead: u64,
-    never_fit: u64,
-    abandoned: u64,
-    attempts: u64,
-    last_end: Timestamp,
-    quickest: Option<Duration>,
-    /// Sum of the times of all attempts that were answered.
-    answering: Duration,
-    requests: u64,
-    tokens: u64,
-}
-
 impl<'a> Driver<'a> {
     pub(super) fn new(
         run: &'a VirtualRun,
@@ -80,7 +66,7 @@ impl<'a> Driver<'a> {
         let mut seeds = Rng::with_seed(seed);
         let mut config = run.engine.clone();
         config.seed = seeds.u64(..);
-        let checks = Checks::new(&config.limits);
+        let checks = Checks::new(&config.limits, run.learns);
         let mut driver = Self {
             run,
             seed,
@@ -107,6 +93,9 @@ impl<'a> Driver<'a> {
         };
         if let Amount::Saturated(time) = run.workload.amount {
             driver.events.add(Timestamp::ZERO + time, Event::StopRun);
+        }
+        if run.sample_every.is_some() {
+            driver.events.add(Timestamp::ZERO, Event::Sample);
         }
         Ok(driver)
     }
@@ -203,8 +192,15 @@ impl<'a> Driver<'a> {
     }
 
     fn event(&mut self) {
-        let is_servers =
-            |event: &Event| matches!(event, Event::Arrive { .. } | Event::Reply { .. });
+        let is_servers = |event: &Event| {
+            !matches!(
+                event,
+                Event::Deliver { .. }
+                    | Event::Cancel { .. }
+                    | Event::Aborted { .. }
+                    | Event::StopRun
+            )
+        };
         if self.now < self.asleep_until && !self.events.peek().is_some_and(is_servers) {
             self.events.postpone(self.asleep_until);
             return;
@@ -221,7 +217,18 @@ impl<'a> Driver<'a> {
                 self.feed.end();
                 self.input(Input::Stop);
             }
+            Some(Event::Sample) => self.sample(),
             Some(Event::Aborted { .. }) | None => {}
+        }
+    }
+
+    fn sample(&mut self) {
+        // What changes by itself changes before it is noted.
+        self.server.advance(self.now);
+        let sample = Sample::new(self.now, &self.server.stats());
+        self.report.samples.push(sample);
+        if let Some(every) = self.run.sample_every {
+            self.events.add(self.now + every, Event::Sample);
         }
     }
 
@@ -391,6 +398,9 @@ impl<'a> Driver<'a> {
             | Action::Truncate { status, .. } => status.as_u16(),
             Action::Reset | Action::Hang => 0,
         };
+        if status == 200 && self.run.sample_every.is_some() {
+            self.report.first_bytes.push((self.now, answer.delay));
+        }
         let streamed: Duration = match &answer.action {
             Action::Stream { chunks, .. } => chunks.iter().map(|chunk| chunk.delay).sum(),
             _ => Duration::ZERO,
@@ -533,6 +543,9 @@ impl<'a> Driver<'a> {
 
     fn into_report(mut self) -> Report {
         let server = self.server.stats();
+        if self.run.sample_every.is_some() {
+            self.report.samples.push(Sample::new(self.now, &server));
+        }
         let (now, open) = (self.client_now(), self.in_use());
         self.checks.ended_run(now, &self.engine, open, &server);
         let last_admission = Timestamp::from_nanos(server.last_admission_ns.unwrap_or_default());
@@ -563,6 +576,8 @@ impl<'a> Driver<'a> {
             longest_wait: self.checks.longest_wait,
             violations: self.checks.violations,
             violated: self.checks.violated,
+            samples: tally.samples,
+            first_bytes: tally.first_bytes,
             server,
         }
     }

@@ -21,6 +21,8 @@ pub(super) enum Event {
     Aborted { slot: u32, serial: u64 },
     /// The time of a saturated run is over.
     StopRun,
+    /// The server's account is noted.
+    Sample,
 }
 
 /// Events by time; of the same instant, in the order in which they were added.

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use brimful_core::StopReason;
+use brimful_core::{StopReason, Timestamp};
 
 use crate::config::{Enforcement, ServerConfig};
 use crate::ledger::Stats;
 
 use super::checks::Violation;
+use super::sample::Sample;
 
 const MINUTE_S: f64 = 60.0;
 
 /// What a run came to. Times are virtual.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
     /// The seed that repeats it.
@@ -54,6 +55,12 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// How many there were.
     pub violated: u64,
+    /// The server's account at regular instants, the first at the start and the last at the end.
+    /// Empty unless [`VirtualRun::sample_every`](super::VirtualRun::sample_every) says how often.
+    pub samples: Vec<Sample>,
+    /// When each answer was admitted and how long its first byte took from then, by the server; of
+    /// an answer in one piece its last. Empty unless samples are taken.
+    pub first_bytes: Vec<(Timestamp, Duration)>,
 }
 
 impl Report {

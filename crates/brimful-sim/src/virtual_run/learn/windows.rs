@@ -1,0 +1,60 @@
+//! The limit is known and how it is judged is not, and the server says nothing of it.
+
+use std::time::Duration;
+
+use brimful_core::{EngineConfig, LimitKind, LimitSpec};
+
+use crate::config::{Enforcement, LevelHeaders, RetryAfterStyle, ServerConfig};
+use crate::virtual_run::{Size, Sizes};
+
+use super::{Check, MINUTE, Measure, SECOND, Scenario, Stretch, saturated};
+
+const RPM: u64 = 6_000;
+/// How long a window may stay unknown.
+const LEARNT: Duration = Duration::from_secs(600);
+const SMALL: Sizes = Sizes::Fixed(Size {
+    input: 10,
+    max_output: 10,
+});
+
+/// Fixed windows of 60, 10 and 1 s at any phase.
+pub(super) fn unknown(all: &mut Vec<Scenario>) {
+    for (span, window, refused_most, used_least) in [
+        ("60 s", MINUTE, 0.000_1, 0.99),
+        ("10 s", 10 * SECOND, 0.000_1, 0.98),
+        ("1 s", SECOND, 0.003, 0.95),
+    ] {
+        let server = ServerConfig {
+            rpm: Some(RPM),
+            enforcement: Enforcement::FixedWindow,
+            judged_over: Some(window),
+            latency_ms_median: 200.0,
+            latency_sigma: 0.3,
+            level_headers: LevelHeaders::Absent,
+            retry_after: RetryAfterStyle::Silent,
+            ..ServerConfig::default()
+        };
+        let limit = LimitSpec::new("rpm", LimitKind::Requests, RPM, MINUTE);
+        let run = saturated(EngineConfig::new(vec![limit]), server, SMALL, 2 * LEARNT);
+        let (before, after) = (Stretch::before(LEARNT), Stretch::after(LEARNT));
+        let mut checks = vec![
+            Check::goal(
+                "429s, first 10 min",
+                Measure::Throttled,
+                before,
+                refused_most,
+            ),
+            Check::goal("429s, then", Measure::Throttled, after, 0.000_01),
+            Check::goal("used", Measure::FreeShare, Stretch::WHOLE, used_least),
+        ];
+        if window == SECOND {
+            checks[1] = checks[1].clone().short_of(0.003);
+            checks[2] = checks[2].clone().short_of(0.82);
+        }
+        all.push(Scenario {
+            name: format!("{RPM} rpm, unknown window of {span}, silent"),
+            run,
+            checks,
+        });
+    }
+}

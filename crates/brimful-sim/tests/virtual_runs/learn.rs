@@ -1,0 +1,69 @@
+//! Every scenario of learning under three seeds. `cargo xtask bench learn` runs twenty seeds and
+//! prints what came out. A test for each file of scenarios, so that they run side by side.
+
+use std::thread;
+
+use brimful_sim::virtual_run::Report;
+use brimful_sim::virtual_run::learn::{Scenario, scenarios};
+
+const SEEDS: u64 = 3;
+
+/// Three seeds scatter more than twenty: shares of 429s may be this many times the goal's.
+const MARGIN: f64 = 2.0;
+
+/// The first word of each part of the table, by which its test finds it.
+const PARTS: [(&str, &str); 1] = [("windows", "unknown window")];
+
+fn goals_are_met(part: &str) {
+    let ours = |scenario: &Scenario| part_of(&scenario.name) == part;
+    let mut missed = Vec::new();
+    let mut ran = 0;
+    for scenario in scenarios().into_iter().filter(ours) {
+        ran += 1;
+        let reports = reports(&scenario);
+        let all = scenario.judge(&reports, MARGIN).missed();
+        missed.extend(all.iter().map(|what| format!("{}: {what}", scenario.name)));
+    }
+    assert!(ran > 0, "no such scenario");
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+fn reports(scenario: &Scenario) -> Vec<Report> {
+    thread::scope(|scope| {
+        let runs: Vec<_> = (0..SEEDS)
+            .map(|seed| scope.spawn(move || scenario.run.run(seed).unwrap()))
+            .collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    })
+}
+
+fn part_of(name: &str) -> &'static str {
+    let parts: Vec<&str> = PARTS
+        .iter()
+        .filter(|(_, text)| name.contains(text))
+        .map(|(part, _)| *part)
+        .collect();
+    assert_eq!(parts.len(), 1, "{name} belongs to {parts:?}");
+    parts[0]
+}
+
+#[test]
+fn a_window_of_unknown_length_is_found_out() {
+    goals_are_met("windows");
+}
+
+#[test]
+fn every_scenario_belongs_to_a_part_and_has_a_name_of_its_own() {
+    let names: Vec<String> = scenarios().into_iter().map(|s| s.name).collect();
+    for name in &names {
+        part_of(name);
+        let same = names.iter().filter(|other| *other == name).count();
+        assert_eq!(same, 1, "{name}");
+    }
+}
+
+#[test]
+fn a_run_repeats_to_the_nanosecond() {
+    let scenario = &scenarios()[0];
+    assert_eq!(scenario.run.run(1).unwrap(), scenario.run.run(1).unwrap());
+}
