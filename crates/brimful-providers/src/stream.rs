@@ -113,6 +113,10 @@ impl Assembler {
         if !self.is_over() {
             let mut events = std::mem::take(&mut self.events);
             events.finish(&mut |data| self.event(data));
+            // An event that the end of the stream has torn.
+            if matches!(self.error, Some(StreamError::NotJson { .. })) {
+                self.error = Some(StreamError::Unfinished);
+            }
         }
         if let Some(failure) = self.failure {
             return Ok(failure.into_bytes());

@@ -51,8 +51,8 @@ pub enum BodyError {
 
 /// The body for one prompt, with `params` added as top-level fields.
 ///
-/// Where the API has a place of its own for settings of the generation, they go there: into Gemini's
-/// `generationConfig` all that is no field of the body, into Bedrock's `inferenceConfig` the four
+/// Where the API has a place of its own for settings of the generation, they go there: into
+/// Gemini's `generationConfig` all that is no field of the body, into Bedrock's `inferenceConfig` the four
 /// that it knows. A `stream` that only the path can say is left out.
 ///
 /// # Errors
@@ -73,6 +73,15 @@ pub fn build_body(
     if let Some(model) = prompt.model.filter(|_| !endpoint.names_model()) {
         body.insert("model".into(), model.into());
     }
+    put_prompt(&mut body, shape, prompt);
+    if shape == Shape::Messages && !params.contains_key("max_tokens") {
+        body.insert("max_tokens".into(), MESSAGES_MAX_TOKENS.into());
+    }
+    put_params(body, shape, params)
+}
+
+/// Prompt and system prompt, where the endpoint has them.
+fn put_prompt(body: &mut Map<String, Value>, shape: Shape, prompt: Prompt<'_>) {
     match shape {
         Shape::Chat => {
             let mut messages = Vec::with_capacity(2);
@@ -95,9 +104,6 @@ pub fn build_body(
             body.insert("input".into(), prompt.prompt.into());
         }
         Shape::Messages => {
-            if !params.contains_key("max_tokens") {
-                body.insert("max_tokens".into(), MESSAGES_MAX_TOKENS.into());
-            }
             if let Some(system) = prompt.system {
                 body.insert("system".into(), system.into());
             }
@@ -122,6 +128,13 @@ pub fn build_body(
             body.insert("messages".into(), json!([message]));
         }
     }
+}
+
+fn put_params(
+    mut body: Map<String, Value>,
+    shape: Shape,
+    params: &Map<String, Value>,
+) -> Result<Value, BodyError> {
     for (name, value) in params {
         let Some(place) = place_of(shape, &mut body, name) else {
             return Err(BodyError::ParamTaken(name.clone()));

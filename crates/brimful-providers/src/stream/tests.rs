@@ -266,6 +266,14 @@ fn a_stream_that_ends_before_its_end_is_no_answer() {
         );
     }
     assert!(assembled(&stream(&chat[..9])).is_ok());
+    let torn = stream(&chat);
+    for length in 0..stream(&chat[..8]).len() {
+        assert_eq!(
+            assembled(&torn[..length]),
+            Err(StreamError::Unfinished),
+            "{length}"
+        );
+    }
     let message = message();
     for count in 0..message.len() - 2 {
         assert_eq!(
@@ -329,7 +337,7 @@ fn what_is_no_stream_of_a_known_form_is_said_to_be_none() {
     assert_eq!(assembled(""), Err(StreamError::Unfinished));
     assert_eq!(assembled("<html>"), Err(StreamError::Unfinished));
     for data in ["{\"choices\":[", "7", "[1]", "[]", "x"] {
-        let error = assembled(&format!("data: {data}\n\n")).unwrap_err();
+        let error = assembled(&format!("data: {data}\n\n:")).unwrap_err();
         assert!(
             matches!(error, StreamError::NotJson { .. }),
             "{data}: {error}"
