@@ -52,8 +52,8 @@ pub enum BodyError {
 /// The body for one prompt, with `params` added as top-level fields.
 ///
 /// Where the API has a place of its own for settings of the generation, they go there: into
-/// Gemini's `generationConfig` all that is no field of the body, into Bedrock's `inferenceConfig` the four
-/// that it knows. A `stream` that only the path can say is left out.
+/// Gemini's `generationConfig` all that is no field of the body, into Bedrock's `inferenceConfig`
+/// the four that it knows. A `stream` that only the path can say is left out.
 ///
 /// # Errors
 /// When the endpoint's body is not known, it takes no system prompt, or a parameter collides with a

@@ -28,8 +28,8 @@ pub struct Estimate {
 /// Estimates a body that is sent to `path`.
 ///
 /// Counts the text of messages, prompts, system prompts, tools and their calls and results, by
-/// whatever name the providers have them: four characters are a token, token ids count as they are, media
-/// by [`MEDIA_TOKENS`]. Never fails: what is not understood counts nothing.
+/// whatever name the providers have them: four characters are a token, token ids count as they are,
+/// media by [`MEDIA_TOKENS`]. Never fails: what is not understood counts nothing.
 #[must_use]
 pub fn estimate(path: &str, body: &Json<'_>) -> Estimate {
     let mut count = Count::default();
