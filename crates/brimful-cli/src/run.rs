@@ -2,6 +2,7 @@
 
 pub(crate) mod custom;
 mod limits;
+mod provider;
 mod report;
 mod state;
 mod target;
@@ -153,10 +154,12 @@ fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
         None => None,
     };
     source.model.clone_from(&requests.model);
-    source.endpoint = requests
-        .endpoint
-        .parse()
-        .map_err(|error| usage(format!("{error}")))?;
+    source.endpoint = match &requests.endpoint {
+        Some(endpoint) => endpoint
+            .parse()
+            .map_err(|error| usage(format!("{error}")))?,
+        None => provider::default_endpoint(args),
+    };
     source.params = params(&requests.param)?;
     source.id_column.clone_from(&requests.id_column);
     source.estimate_column.clone_from(&requests.estimate_column);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use brimful_core::{CUSTOM_KINDS, Lane};
-use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, estimate};
+use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, estimate, model_of, streams};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value};
@@ -18,8 +18,6 @@ use super::{
 };
 use crate::fingerprint::Fingerprint;
 use crate::request::{BadRow, Item, Request};
-
-const STREAMED: &str = "`stream` is true, and a streamed answer cannot be journaled; drop it";
 
 /// Where a row stands.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +60,7 @@ struct Draft {
 struct Judged {
     fingerprint: Fingerprint,
     estimate: Estimate,
+    streams: bool,
     custom: [u64; CUSTOM_KINDS],
     lane: Lane,
 }
@@ -89,12 +88,16 @@ impl Maker {
         units::compile(&mut templates, &options.units)?;
         let columns = super::check::columns(&options, format, header.as_deref());
         templates.check(columns.as_deref())?;
+        let path = match format {
+            Format::Batch => Arc::from(""),
+            _ => super::check::path(&options)?,
+        };
         Ok(Self {
             format,
             delimiter,
             header,
             templates,
-            path: options.endpoint.path().into(),
+            path,
             options,
             last_url: None,
             ids: IdSet::new(),
@@ -242,9 +245,6 @@ impl Maker {
         let line = fields.request(&mut self.last_url)?;
         let body = Json::parse(line.body)
             .map_err(|error| format!("in `body`: {}", batch::json_reason(&error)))?;
-        if body.get("stream") == Some(&Json::Bool(true)) {
-            return Err(STREAMED.to_owned());
-        }
         let cost = if self.options.estimate_column.is_none() && self.options.units.is_empty() {
             RowCost::default()
         } else {
@@ -296,7 +296,10 @@ impl Maker {
         let cost = self.cost(place, view)?;
         let model = self.options.model.as_deref();
         let value = match self.templates.body(view, place.row) {
-            Some(body) => Value::Object(with_defaults(body?, model, &self.options.params)),
+            Some(body) => {
+                let model = model.filter(|_| !self.options.endpoint.names_model());
+                Value::Object(with_defaults(body?, model, &self.options.params))
+            }
             None => {
                 let prompt = self.templates.prompt(view, place.row)?;
                 let system = self
@@ -313,9 +316,6 @@ impl Maker {
                     .map_err(|error| error.to_string())?
             }
         };
-        if value.get("stream") == Some(&Value::Bool(true)) {
-            return Err(STREAMED.to_owned());
-        }
         Ok((value, cost))
     }
 
@@ -347,12 +347,13 @@ impl Maker {
     fn judged(&self, id: Option<&str>, path: &str, body: &Json<'_>, row: RowCost) -> Judged {
         let mut estimate = estimate(path, body);
         estimate.input_tokens = row.input_tokens.unwrap_or(estimate.input_tokens);
-        let model = body.get("model").and_then(Json::as_str);
+        let model = model_of(path, body);
         Judged {
             fingerprint: Fingerprint::of_request_json(id, "POST", path, body),
             estimate,
             custom: row.custom,
-            lane: Lane(self.options.lanes.lane_of(model)),
+            lane: Lane(self.options.lanes.lane_of(model.as_deref())),
+            streams: streams(path, body),
         }
     }
 
@@ -450,6 +451,7 @@ fn finish(place: Place, draft: Draft) -> Item {
         method: Method::POST,
         path,
         body,
+        streams: judged.streams,
         input_tokens: judged.estimate.input_tokens,
         custom: judged.custom,
         lane: judged.lane,
