@@ -16,7 +16,7 @@ use brimful::progress::Progress;
 use brimful::report::Price;
 use brimful::request::Request;
 use brimful::run::{Run, RunError, RunOptions, Stop, Summary, Target};
-use brimful::source::{Format, Input, Problem, SourceOptions, validate};
+use brimful::source::{Format, Input, Problem, SourceOptions, first_model, validate};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -192,8 +192,9 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
             ));
         }
     };
-    let concurrency = limits::concurrency(args)?;
-    let limits = limits::limits(args, concurrency)?;
+    let model = first_model(&source);
+    let concurrency = limits::concurrency(args, model.as_deref())?;
+    let limits = limits::limits(args, model.as_deref(), concurrency)?;
     for note in &limits.told {
         say(args.watch.log_format, "note", note);
     }
@@ -253,7 +254,7 @@ fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
             "--strict reads the input twice: give a file, not standard input",
         ));
     }
-    let limits = limits::limits(args, 1)?;
+    let limits = limits::limits(args, first_model(source).as_deref(), 1)?;
     let mut fits = |request: &Request| {
         let cost = request.cost(args.limits.default_output_tokens);
         limits.never(&cost)

@@ -24,6 +24,7 @@ mod detect;
 mod ids;
 mod lines;
 mod open_error;
+mod peek;
 mod requests;
 mod row;
 mod template;
@@ -45,6 +46,7 @@ use lines::{Lines, Text};
 use requests::{Maker, Place};
 
 pub use open_error::OpenError;
+pub use peek::first_model;
 pub(crate) use row::json_text;
 pub use row::{JsonRow, Row};
 pub use units::UnitExpression;

@@ -47,6 +47,9 @@ pub(crate) struct LimitArgs {
     /// When the limits of a day begin anew: 00:00@America/Los_Angeles. Default: any 24 hours
     #[arg(long, value_name = "HH:MM@ZONE")]
     pub(crate) daily_reset: Option<DailyReset>,
+    /// Take the limits that the provider publishes for this tier and the model. Flags win over them
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tier: Option<String>,
     /// Take this part of every limit and leave the rest to others with the same key: 50%
     #[arg(long, value_name = "PERCENT", value_parser = units::share)]
     pub(crate) share: Option<Share>,
@@ -72,13 +75,14 @@ pub(crate) struct LimitArgs {
     /// a declared burst
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub(crate) jitter: Option<Duration>,
-    /// What a request is charged before it is sent, of estimated input and max_tokens. Default: max
-    /// for openai, else sum
+    /// What a request is charged before it is sent, of estimated input and max_tokens. Default: as
+    /// the provider counts, as far as that is known; else sum
     #[arg(long, value_enum)]
     pub(crate) charge: Option<Charge>,
-    /// Whether the server corrects a charge by the usage it reports
-    #[arg(long, value_enum, default_value = "none")]
-    pub(crate) settle: Settle,
+    /// Whether the server corrects a charge by the usage it reports. Default: as the provider does,
+    /// as far as that is known; else none
+    #[arg(long, value_enum)]
+    pub(crate) settle: Option<Settle>,
     /// Output tokens assumed where a request sets no max_tokens
     #[arg(long, value_name = "N", default_value = "1024", value_parser = units::amount)]
     pub(crate) default_output_tokens: u64,

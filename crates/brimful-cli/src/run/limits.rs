@@ -1,6 +1,7 @@
 //! Limits and retry, from flags to the engine.
 
 mod concurrency;
+mod published;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,10 @@ use brimful_core::{
     Ramp, RetryPolicy, Settlement, Shape, Timestamp,
 };
 
+use brimful_providers::profile::{Charging, Profile};
+
 use super::custom::{Counts, CustomLimit};
-use super::usage;
+use super::{provider, usage};
 use crate::args::{Charge, LimitArgs, LimitShape, RunArgs, Settle};
 use crate::units::{Burst, Share};
 
@@ -50,21 +53,31 @@ struct Declared {
     note: LimitNote,
 }
 
-pub(super) fn limits(args: &RunArgs, concurrency: u64) -> anyhow::Result<Limits> {
+/// `model`: that of the requests, where it is known.
+pub(super) fn limits(
+    args: &RunArgs,
+    model: Option<&str>,
+    concurrency: u64,
+) -> anyhow::Result<Limits> {
     let flags = &args.limits;
+    let profile = provider::profile(args);
+    let mut told = Vec::new();
     let mut units = Vec::new();
     let mut declared = flagged(flags);
+    declared.extend(published::limits(
+        flags, profile, model, &declared, &mut told,
+    )?);
     for limit in &flags.limit {
         declared.push(described(limit, flags, &mut units)?);
     }
     contradictions(flags, &declared)?;
+    published::days(flags, profile, &mut declared);
     let groups = declared.iter().filter_map(|limit| limit.models.clone());
     let lanes = ModelLanes::new(groups).map_err(|error| usage(format!("--limit: {error}")))?;
-    let mut told = Vec::new();
     let mut specs = Vec::new();
     let mut notes = Vec::new();
     for limit in declared {
-        specs.push(spec(flags, &limit, &lanes, &mut told));
+        specs.push(spec(flags, profile, &limit, &lanes, &mut told));
         notes.push(limit.note);
     }
     let share = flags.share.unwrap_or(Share::WHOLE);
@@ -74,7 +87,7 @@ pub(super) fn limits(args: &RunArgs, concurrency: u64) -> anyhow::Result<Limits>
         Duration::ZERO,
         Source::Given,
     ));
-    let engine = engine(args, specs);
+    let engine = engine(args, &profile.charge_for(model.unwrap_or_default()), specs);
     // Which is where values out of range are found.
     engine.check().map_err(|error| usage(error.to_string()))?;
     Ok(Limits {
@@ -86,7 +99,7 @@ pub(super) fn limits(args: &RunArgs, concurrency: u64) -> anyhow::Result<Limits>
     })
 }
 
-fn engine(args: &RunArgs, specs: Vec<LimitSpec>) -> EngineConfig {
+fn engine(args: &RunArgs, charging: &Charging, specs: Vec<LimitSpec>) -> EngineConfig {
     let mut config = EngineConfig::new(specs);
     config.retry = RetryPolicy::new();
     config.retry.base_backoff = args.retry.base_backoff;
@@ -97,12 +110,12 @@ fn engine(args: &RunArgs, specs: Vec<LimitSpec>) -> EngineConfig {
         Some(Charge::Max) => ChargeRule::Max,
         Some(Charge::Sum) => ChargeRule::Sum,
         Some(Charge::Input) => ChargeRule::Input,
-        None if super::target::is_openai(args) => ChargeRule::Max,
-        None => ChargeRule::Sum,
+        None => charging.reserve(),
     };
     config.upstreams[0].settlement = match args.limits.settle {
-        Settle::None => Settlement::None,
-        Settle::Usage => Settlement::Usage,
+        Some(Settle::None) => Settlement::None,
+        Some(Settle::Usage) => Settlement::Usage,
+        None => charging.settlement(),
     };
     config.seed = args.watch.seed;
     config
@@ -282,6 +295,7 @@ fn contradictions(flags: &LimitArgs, declared: &[Declared]) -> anyhow::Result<()
 
 fn spec(
     flags: &LimitArgs,
+    profile: &Profile,
     limit: &Declared,
     lanes: &ModelLanes,
     told: &mut Vec<String>,
@@ -303,15 +317,13 @@ fn spec(
     if limit.kind == LimitKind::Concurrency {
         return spec;
     }
-    spec.shape = match limit
-        .shape
-        .or(flags.limit_shape)
-        .unwrap_or(LimitShape::Paced)
-    {
-        LimitShape::Paced => Shape::Paced,
-        LimitShape::TokenBucket => Shape::TokenBucket,
-        LimitShape::Sliding => Shape::Sliding,
-        LimitShape::Fixed => Shape::Fixed,
+    spec.shape = match limit.shape.or(flags.limit_shape) {
+        // Long windows are counted, so that nothing is risked by what is known of them.
+        None if limit.window >= HOUR => return profile_shape(profile, spec, limit, flags.jitter),
+        None | Some(LimitShape::Paced) => Shape::Paced,
+        Some(LimitShape::TokenBucket) => Shape::TokenBucket,
+        Some(LimitShape::Sliding) => Shape::Sliding,
+        Some(LimitShape::Fixed) => Shape::Fixed,
     };
     spec.burst = burst(flags.burst, share, &spec);
     spec.jitter = flags.jitter;
@@ -322,6 +334,22 @@ fn spec(
         grown.period = ramp.period;
         spec.ramp = Some(grown);
     }
+    spec
+}
+
+/// A limit of a long window, enforced as the profile says.
+fn profile_shape(
+    profile: &Profile,
+    mut spec: LimitSpec,
+    limit: &Declared,
+    jitter: Option<Duration>,
+) -> LimitSpec {
+    if limit.models.is_none()
+        && let Some(known) = profile.limit(limit.kind, limit.window)
+    {
+        spec = known.enforce(spec);
+    }
+    spec.jitter = jitter;
     spec
 }
 

@@ -2,6 +2,8 @@
 //! provider's own SDK uses.
 
 use brimful_providers::dialect::{Endpoint, Wire};
+use brimful_providers::profile::Profile;
+use clap::ValueEnum;
 use http::{HeaderName, HeaderValue};
 
 use super::usage;
@@ -139,6 +141,19 @@ impl Api {
         }
         wire
     }
+}
+
+/// What is known of whoever is sent to: of the provider that is named, else of the address.
+pub(super) fn profile(args: &RunArgs) -> &'static Profile {
+    let named = args.target.provider.and_then(|provider| {
+        let value = provider.to_possible_value()?;
+        Profile::by_name(value.get_name())
+    });
+    let of_address = || match Api::of(args).base_url(args) {
+        Ok(url) if args.target.provider.is_none() => Profile::of_base_url(&url),
+        _ => Profile::generic(),
+    };
+    named.unwrap_or_else(of_address)
 }
 
 /// Where requests of rows go when no flag says it.

@@ -125,19 +125,6 @@ fn identity(base_url: &str, headers: &HeaderMap) -> Identity {
     }
 }
 
-/// Whether requests go to OpenAI itself, so that its way of charging is known.
-pub(super) fn is_openai(args: &RunArgs) -> bool {
-    match args.target.provider {
-        Some(Provider::Openai) => true,
-        Some(_) => false,
-        None => {
-            let api = Api::of(args);
-            api.base_url(args)
-                .is_ok_and(|base_url| api.is_own(&base_url))
-        }
-    }
-}
-
 fn key(args: &RunArgs, api: &Api, base_url: &str) -> anyhow::Result<Option<SecretString>> {
     let clean = |key: String| SecretString::from(key.trim());
     if let Some(name) = &args.target.api_key_env {

@@ -2,7 +2,9 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::super::{say, usage};
+use super::super::custom::CustomLimit;
+use super::super::{provider, say, usage};
+use super::{HOUR, published};
 use crate::args::{Provider, RunArgs};
 use crate::units::positive;
 
@@ -16,7 +18,7 @@ const DESCRIPTORS_RESERVED: u64 = 64;
 const DESCRIPTORS_MACOS: u64 = 10_240;
 
 /// Requests in flight that the flags ask for and the descriptors allow.
-pub(in crate::run) fn concurrency(args: &RunArgs) -> anyhow::Result<u64> {
+pub(in crate::run) fn concurrency(args: &RunArgs, model: Option<&str>) -> anyhow::Result<u64> {
     let limits = &args.limits;
     let network = args.target.provider != Some(Provider::Mock);
     let available = if network { descriptors() } else { u64::MAX };
@@ -35,11 +37,14 @@ pub(in crate::run) fn concurrency(args: &RunArgs) -> anyhow::Result<u64> {
         }
         return Ok(wanted.min(available));
     }
-    let rated = [limits.rps, limits.rpm, limits.tpm, limits.itpm, limits.otpm];
-    let auto = if rated.iter().any(Option::is_some) {
-        CONCURRENCY_WITH_RATE
-    } else {
-        CONCURRENCY_WITHOUT_RATE
+    let profile = provider::profile(args);
+    let rates = [limits.rps, limits.rpm, limits.tpm, limits.itpm, limits.otpm];
+    let custom = |limit: &CustomLimit| !limit.window.is_zero() && limit.window < HOUR;
+    let is_rated = rates.iter().any(Option::is_some) || limits.limit.iter().any(custom);
+    let auto = match published::concurrency(limits, profile, model) {
+        Some(published) => published,
+        None if is_rated || limits.tier.is_some() => CONCURRENCY_WITH_RATE,
+        None => CONCURRENCY_WITHOUT_RATE,
     };
     Ok(auto.min(available))
 }

@@ -9,7 +9,92 @@ fn of(flags: &[&str]) -> anyhow::Result<Limits> {
     let Command::Run(args) = cli.command else {
         panic!("the command is run")
     };
-    limits(&args, 100)
+    let model = args.requests.model.clone();
+    limits(&args, model.as_deref(), 100)
+}
+
+fn of_provider(provider: &str, flags: &str) -> anyhow::Result<Limits> {
+    let argv = format!("brimful run in.jsonl -o out.jsonl --provider {provider} {flags}");
+    let cli = Cli::parse_from(argv.split_whitespace());
+    let Command::Run(args) = cli.command else {
+        panic!("the command is run")
+    };
+    let model = args.requests.model.clone();
+    limits(&args, model.as_deref(), 100)
+}
+
+#[test]
+fn a_tier_gives_the_published_limits_and_flags_win_over_them() {
+    let limits = of_provider("openai", "--tier Tier-1 --model gpt-4o-mini --rpm 77").unwrap();
+    let found: Vec<(&str, u64, Source)> = limits.engine.upstreams[0]
+        .limits
+        .iter()
+        .zip(&limits.notes)
+        .map(|(spec, note)| (spec.name.as_str(), spec.amount, note.source))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("rpm", 77, Source::Given),
+            ("rpd", 10_000, Source::Published),
+            ("tpm", 200_000, Source::Published),
+            ("concurrency", 100, Source::Given),
+        ]
+    );
+    let told = &limits.told[0];
+    assert!(
+        told.contains("rpd 10000, tpm 200000") && told.contains("https://"),
+        "{told}"
+    );
+    assert!(!told.contains("rpm"), "{told}");
+}
+
+#[test]
+fn an_unknown_tier_or_model_is_refused_with_what_is_known() {
+    for (provider, flags, told) in [
+        ("openai", "--tier gold --model gpt-4o", "known are tier-1"),
+        (
+            "openai",
+            "--tier tier-1 --model mistral-large",
+            "known are gpt-4o, gpt-4o-mini",
+        ),
+        ("openai", "--tier tier-1", "give --model"),
+        (
+            "gemini",
+            "--tier free --model gemini-x",
+            "none are published",
+        ),
+    ] {
+        let error = of_provider(provider, flags).unwrap_err().to_string();
+        assert!(error.contains(told), "{flags}: {error}");
+    }
+}
+
+#[test]
+fn what_a_profile_knows_is_the_default() {
+    let limits = of_provider("gemini", "--rpd 50 --rpm 5 --model gemini-x").unwrap();
+    let resets: Vec<Option<String>> = limits
+        .notes
+        .iter()
+        .map(|note| note.daily.as_ref().map(ToString::to_string))
+        .collect();
+    let midnight = Some("00:00@America/Los_Angeles".to_owned());
+    assert_eq!(resets, [None, midnight, None]);
+    let upstream = &limits.engine.upstreams[0];
+    assert_eq!(upstream.charge_rule, ChargeRule::Input);
+    assert_eq!(
+        upstream.limits[0].shape,
+        Shape::Paced,
+        "a rate is paced as ever"
+    );
+    let given = of_provider("gemini", "--rpd 5 --daily-reset 07:00@UTC --charge sum").unwrap();
+    let daily = given.notes[0].daily.as_ref().unwrap();
+    assert_eq!(daily.to_string(), "07:00@UTC");
+    assert_eq!(given.engine.upstreams[0].charge_rule, ChargeRule::Sum);
+    let max = of_provider("openai", "--rpm 5").unwrap();
+    assert_eq!(max.engine.upstreams[0].charge_rule, ChargeRule::Max);
+    let shaped = of_provider("gemini", "--rpd 5 --limit-shape sliding").unwrap();
+    assert_eq!(shaped.notes[0].daily, None);
 }
 
 fn specs(flags: &str) -> anyhow::Result<Vec<LimitSpec>> {
