@@ -60,7 +60,7 @@ pub(super) fn limits(
     concurrency: u64,
 ) -> anyhow::Result<Limits> {
     let flags = &args.limits;
-    let profile = provider::profile(args);
+    let profile = provider::whose_limits(args);
     let mut told = Vec::new();
     let mut units = Vec::new();
     let mut declared = flagged(flags);

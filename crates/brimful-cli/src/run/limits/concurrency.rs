@@ -37,7 +37,7 @@ pub(in crate::run) fn concurrency(args: &RunArgs, model: Option<&str>) -> anyhow
         }
         return Ok(wanted.min(available));
     }
-    let profile = provider::profile(args);
+    let profile = provider::whose_limits(args);
     let rates = [limits.rps, limits.rpm, limits.tpm, limits.itpm, limits.otpm];
     let custom = |limit: &CustomLimit| !limit.window.is_zero() && limit.window < HOUR;
     let is_rated = rates.iter().any(Option::is_some) || limits.limit.iter().any(custom);
