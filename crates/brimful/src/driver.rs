@@ -5,6 +5,7 @@
 mod end;
 mod ended;
 mod keep;
+mod learn;
 mod view;
 
 use std::time::Duration;
@@ -13,11 +14,12 @@ use brimful_core::{
     AttemptId, Engine, EngineConfig, EngineConfigError, Event, Input, Outcome, Output, RequestId,
     Timestamp,
 };
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use brimful_providers::observe::HeaderGrammar;
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::attempt::{self, AttemptEnd, Report, Shared};
+use crate::attempt::{self, AttemptEnd, Inbox, Reports, Shared, channels};
 use crate::clock::Clock;
 use crate::journal::EXCEEDS_LIMIT;
 use crate::limits::LimitNote;
@@ -64,6 +66,8 @@ pub(crate) struct DriverOptions {
     pub(crate) limits: Vec<LimitNote>,
     /// State of earlier runs, to be taken up and kept.
     pub(crate) keeper: Option<Keeper>,
+    /// How replies name limits. `None`: nothing is learnt from them.
+    pub(crate) headers: Option<HeaderGrammar>,
     pub(crate) default_output_tokens: u64,
     pub(crate) price: Option<crate::report::Price>,
     pub(crate) spending_cap_usd: Option<f64>,
@@ -119,7 +123,7 @@ pub(crate) struct Driver<'a> {
     outputs: &'a mut Outputs,
     flights: Vec<Option<Flight>>,
     free: Vec<usize>,
-    reports: UnboundedSender<Report>,
+    reports: Reports,
     queued_bytes: usize,
     tally: Tally,
     limit_names: Vec<String>,
@@ -145,22 +149,23 @@ impl<'a> Driver<'a> {
         transport: Transport,
         redactor: std::sync::Arc<crate::redact::Redactor>,
         outputs: &'a mut Outputs,
-    ) -> Result<(Self, UnboundedReceiver<Report>), EngineConfigError> {
+    ) -> Result<(Self, Inbox), EngineConfigError> {
         let now = options.clock.now();
         keep::place_edges(&mut options.engine, &options.limits, now, unix_ms());
         let engine = Engine::new(options.engine.clone())?;
         let limits = engine.limits().into_iter();
         let limit_names = limits.map(|limit| limit.spec.name).collect();
-        let (reports, inbox) = mpsc::unbounded_channel();
+        let (reports, inbox) = channels();
         let keeper = options.keeper.take();
         let mut driver = Self {
             tally: Tally::new(options.price),
-            options,
-            engine,
             shared: Shared {
                 transport,
                 redactor,
+                headers: options.headers,
             },
+            options,
+            engine,
             outputs,
             flights: Vec::new(),
             free: Vec::new(),
@@ -189,7 +194,7 @@ impl<'a> Driver<'a> {
     /// Runs until the input is answered or the run is stopped.
     pub(crate) async fn drive(
         mut self,
-        mut inbox: UnboundedReceiver<Report>,
+        mut inbox: Inbox,
         mut source: mpsc::Receiver<Incoming>,
         mut control: watch::Receiver<Control>,
         progress: &watch::Sender<Progress>,
@@ -220,8 +225,13 @@ impl<'a> Driver<'a> {
                     progress.send_replace(self.progress());
                     self.look_at_the_deadline();
                 }
-                count = inbox.recv_many(&mut ended, TURN) => {
+                Some(head) = inbox.heads.recv() => self.head_arrived(head),
+                count = inbox.ends.recv_many(&mut ended, TURN) => {
                     debug_assert!(count > 0, "the driver itself holds a sender");
+                    // What a reply says of limits counts before the reply does.
+                    while let Ok(head) = inbox.heads.try_recv() {
+                        self.head_arrived(head);
+                    }
                     self.attempts_ended(&mut ended);
                     // Under full load there is always a report: the engine is fed all the same.
                     while self.hungry() && let Ok(incoming) = source.try_recv() {
@@ -452,7 +462,7 @@ impl<'a> Driver<'a> {
             &self.shared,
             slot,
             outgoing,
-            self.reports.clone(),
+            &self.reports,
         ));
     }
 

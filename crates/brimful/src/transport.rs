@@ -83,14 +83,22 @@ impl Transport {
         }
     }
 
-    /// Sends one attempt and waits for the whole answer.
-    pub async fn send(&self, request: &Outgoing) -> Result<Response, SendError> {
+    /// Sends one attempt and waits for the whole answer. `on_head` hears the headers of a stream as
+    /// soon as they are there, which may be long before its end.
+    pub async fn send(
+        &self,
+        request: &Outgoing,
+        on_head: &OnHead<'_>,
+    ) -> Result<Response, SendError> {
         match self {
-            Self::Http(http) => http.send(request).await,
-            Self::Mock(mock) => mock.send(request).await,
+            Self::Http(http) => http.send(request, on_head).await,
+            Self::Mock(mock) => mock.send(request, on_head).await,
         }
     }
 }
+
+/// Hears the headers of a stream.
+pub type OnHead<'a> = dyn Fn(&HeaderMap) + Send + Sync + 'a;
 
 /// The part of a [`Request`] that an attempt needs; cheap to clone.
 #[derive(Clone, Debug)]

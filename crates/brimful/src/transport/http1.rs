@@ -17,7 +17,7 @@ use hyper::body::{Body, Incoming};
 use tokio::sync::Semaphore;
 
 use super::dial::{Connection, Dialer, TargetError, chain};
-use super::{Outgoing, Response, SendError, stream};
+use super::{OnHead, Outgoing, Response, SendError, stream};
 
 /// Connections that are being opened at one time.
 const DIALS_MAX: usize = 64;
@@ -144,9 +144,13 @@ impl HttpTransport {
         self.dialer.host()
     }
 
-    pub(super) async fn send(&self, request: &Outgoing) -> Result<Response, SendError> {
+    pub(super) async fn send(
+        &self,
+        request: &Outgoing,
+        on_head: &OnHead<'_>,
+    ) -> Result<Response, SendError> {
         let mut connected = false;
-        let exchange = self.exchange(request, &mut connected);
+        let exchange = self.exchange(request, on_head, &mut connected);
         let result = tokio::time::timeout(self.timeout, exchange).await;
         result.unwrap_or_else(|_| {
             if connected {
@@ -162,6 +166,7 @@ impl HttpTransport {
     async fn exchange(
         &self,
         request: &Outgoing,
+        on_head: &OnHead<'_>,
         connected: &mut bool,
     ) -> Result<Response, SendError> {
         let mut message = self.message(request)?;
@@ -171,7 +176,9 @@ impl HttpTransport {
             match connection.sender.try_send_request(message).await {
                 Ok(response) => {
                     let first_byte = Instant::now();
-                    return self.receive(response, first_byte, connection).await;
+                    return self
+                        .receive(response, on_head, first_byte, connection)
+                        .await;
                 }
                 Err(mut error) => match error.take_message() {
                     // The server closed an idle connection before anything was written to it.
@@ -187,12 +194,16 @@ impl HttpTransport {
     async fn receive(
         &self,
         response: http::Response<Incoming>,
+        on_head: &OnHead<'_>,
         first_byte: Instant,
         connection: Connection,
     ) -> Result<Response, SendError> {
         let (parts, body) = response.into_parts();
         let (status, headers) = (parts.status, parts.headers);
         let is_stream = stream::is_stream(status, &headers);
+        if is_stream {
+            on_head(&headers);
+        }
         let mut events = stream::Incoming::new(self.response_max_bytes);
         if is_stream && stream::is_plain(&headers) {
             if self.collect_events(body, &mut events).await? {
