@@ -26,10 +26,12 @@
 //!
 //! What is deliberately not here: bytes, HTTP, JSON, providers' dialects, files.
 
+mod adapt;
 mod budget;
 mod charge;
 mod engine;
 mod event;
+mod learned;
 mod limit;
 mod observation;
 mod outcome;
@@ -45,6 +47,7 @@ pub use engine::{
     StopReason,
 };
 pub use event::Event;
+pub use learned::{Learned, LearnedCharge, LearnedFactor, LearnedLimit};
 pub use limit::{Decision, LimitKind, LimitSpec, LimitSpecError, Never, Shape};
 pub use observation::{Observation, QuotaNumbers, Reading, Reset};
 pub use outcome::{Class, Failure, Scope, Usage};

@@ -17,6 +17,8 @@ use std::time::Duration;
 use crate::charge::Charge;
 use crate::time::Timestamp;
 
+pub(crate) use pace::{Pace, time_to_earn};
+
 use concurrency::Concurrency;
 use counted::Counted;
 use fixed::Fixed;
@@ -155,7 +157,7 @@ impl LimitSpec {
         self
     }
 
-    fn check(&self) -> Result<(), LimitSpecError> {
+    pub(crate) fn check(&self) -> Result<(), LimitSpecError> {
         let name = || self.name.clone();
         if self.amount == 0 || self.amount > AMOUNT_MAX {
             return Err(LimitSpecError::Amount {

@@ -1,0 +1,594 @@
+//! The limits that the server names, beside those that the user gave: what it says goes in, who may
+//! start comes out.
+//!
+//! They are limits of their own. What the user gave stays as it is, so that a smaller limit of the
+//! user's stays an upper bound whatever the server says, and what the server says can only slow
+//! down, never speed up, what the user has limited.
+
+use std::time::Duration;
+
+use super::charge::Charges;
+use super::mirror::{Mirror, Model, Seen};
+use super::own::{Count, Mark, Own};
+use super::reading::{self, Bucket};
+use crate::budget::LimitStatus;
+use crate::charge::{Charge, ChargeRule, Settlement};
+use crate::event::Event;
+use crate::learned::{Learned, LearnedFactor, LearnedLimit};
+use crate::limit::{LimitKind, LimitSpec, Shape};
+use crate::observation::{Observation, QuotaNumbers, Reading};
+use crate::outcome::Usage;
+use crate::time::Timestamp;
+
+/// Limits that a server may name; more are not believed.
+const LIMITS_MAX: usize = 16;
+/// Replies in a row that must name another amount before it is taken for the limit.
+const CHANGES_AFTER: u32 = 3;
+/// Replies in a row whose numbers must make the same bucket.
+const BUCKET_AFTER: u32 = 3;
+/// What the use of others must change by to be told, in thousandths of the rate.
+const FOREIGN_STEP: u32 = 50;
+
+/// All limits that the server names, and what it takes for requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    own: Own,
+    charges: Charges,
+    limits: Vec<Named>,
+    sizes: [Size; 4],
+    events: Vec<Event>,
+}
+
+/// One limit that the server names.
+#[derive(Clone, Debug)]
+struct Named {
+    name: String,
+    /// The window that the server named, if it did.
+    said_window: Option<Duration>,
+    mirror: Mirror,
+    /// Another amount that replies have named, and how often in a row.
+    next: Option<(u64, u32)>,
+    bucket: Bucket,
+    trust: Trust,
+    /// What others took when it was last told, in thousandths of the rate.
+    foreign_told: u32,
+    admitted: u64,
+}
+
+/// Whether replies contradict each other.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trust {
+    /// The direction of the last jump.
+    up: Option<bool>,
+    /// Jumps one way and then the other, less those forgotten.
+    turns: u32,
+    /// Replies since the last jump.
+    calm: u32,
+    doubted: bool,
+}
+
+/// How large requests are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    mean: f64,
+    squares: f64,
+}
+
+impl Size {
+    fn add(&mut self, units: u64) {
+        let units = units as f64;
+        let weight = if self.mean == 0.0 { 1.0 } else { 0.02 };
+        self.mean += (units - self.mean) * weight;
+        self.squares += (units * units - self.squares) * weight;
+    }
+
+    /// The mean square ÷ the mean: what a rate varies by when it comes in such requests.
+    fn of_rate(&self) -> f64 {
+        if self.mean > 0.0 {
+            (self.squares / self.mean).max(1.0)
+        } else {
+            1.0
+        }
+    }
+}
+
+impl Trust {
+    /// Turns until replies are doubted, and replies without a jump until they are not.
+    const TURNS: u32 = 4;
+    const CALM: u32 = 64;
+
+    /// A reply has moved the level by so much of what the limit holds. Whether the doubt changed.
+    fn moved(&mut self, share: f64) -> bool {
+        let before = self.doubted;
+        if share.abs() < 0.15 {
+            self.calm += 1;
+            if self.calm % 32 == 0 {
+                self.turns = self.turns.saturating_sub(1);
+            }
+            if self.calm >= Self::CALM {
+                self.doubted = false;
+            }
+        } else {
+            let up = share > 0.0;
+            if self.up.is_some_and(|last| last != up) {
+                self.turns += 1;
+            }
+            self.up = Some(up);
+            self.calm = 0;
+            self.doubted |= self.turns >= Self::TURNS;
+        }
+        self.doubted != before
+    }
+}
+
+impl Told {
+    pub(crate) fn new(rule: ChargeRule, settlement: Settlement) -> Self {
+        Self {
+            own: Own::default(),
+            charges: Charges::new(rule, settlement),
+            limits: Vec::new(),
+            sizes: [Size::default(); 4],
+            events: Vec::new(),
+        }
+    }
+
+    /// Starts from what an earlier run has learnt: charges are believed, limits wait for the first
+    /// reply to show their levels and are sent to evenly until then.
+    pub(crate) fn start_from(&mut self, learned: &Learned) {
+        for factor in &learned.charges {
+            let model = Model {
+                count: Count::meant_by(factor.rule),
+                permille: factor.permille,
+            };
+            self.charges.set(factor.kind, model);
+        }
+        for limit in &learned.limits {
+            if limit.kind == LimitKind::Concurrency || limit.amount == 0 {
+                continue;
+            }
+            let mut named = Named::new(Timestamp::ZERO, limit.kind, limit.amount, limit.window);
+            if let Some(burst) = limit.burst {
+                named.mirror.set_holds(burst);
+            }
+            named.mirror.pace_evenly(true);
+            self.limits.push(named);
+        }
+    }
+
+    /// What was learnt so far.
+    pub(crate) fn learned(&self) -> Learned {
+        let limits = self.limits.iter().filter(|named| !named.trust.doubted);
+        let limits = limits.map(|named| LearnedLimit {
+            shape: if named.bucket.is_proven() {
+                Shape::TokenBucket
+            } else {
+                Shape::Paced
+            },
+            burst: named.bucket.is_proven().then(|| named.mirror.holds()),
+            foreign_permille: named.foreign_permille(),
+            ..LearnedLimit::new(named.mirror.kind, named.mirror.amount, named.mirror.window)
+        });
+        let charges = self.charges.learnt().filter_map(|(kind, model)| {
+            let rule = model.count.in_words()?;
+            Some(LearnedFactor::new(kind, rule, model.permille))
+        });
+        Learned {
+            limits: limits.collect(),
+            charges: charges.collect(),
+        }
+    }
+
+    /// What a request takes from limits when it is admitted, as far as is known.
+    pub(crate) fn reserve(&self, charge: &Charge) -> Charge {
+        self.charges.reserve(charge)
+    }
+
+    /// What it took in the end. `None` where that is as reserved, or nothing was learnt.
+    pub(crate) fn settle(&self, usage: &Usage, reserved: &Charge) -> Option<Charge> {
+        self.charges.settle(usage, reserved)
+    }
+
+    /// Whether the charge is learnt, so that what was declared about settling does not count.
+    pub(crate) fn has_learnt_charges(&self) -> bool {
+        self.charges.is_learnt()
+    }
+
+    /// Names of limits that the server named begin at this index.
+    pub(crate) fn status(&self) -> impl Iterator<Item = LimitStatus> + '_ {
+        self.limits.iter().map(|named| LimitStatus {
+            spec: named.spec(),
+            admitted: named.admitted,
+            utilisation_millipercent: None,
+        })
+    }
+
+    /// When all of them let a request start, and which one is last.
+    pub(crate) fn earliest(&self, now: Timestamp, charge: &Charge) -> (Timestamp, usize) {
+        let mut latest = (now, 0);
+        for (index, named) in self.limits.iter().enumerate() {
+            let units = self.units(named.mirror.kind, charge);
+            let earliest = named.mirror.earliest(now, units);
+            if earliest > latest.0 {
+                latest = (earliest, index);
+            }
+        }
+        latest
+    }
+
+    /// A request is sent.
+    pub(crate) fn sent(&mut self, now: Timestamp, charge: &Charge) -> Mark {
+        let mark = self.own.sent(now, charge);
+        for kind in [
+            LimitKind::Requests,
+            LimitKind::TotalTokens,
+            LimitKind::InputTokens,
+            LimitKind::OutputTokens,
+        ] {
+            self.sizes[slot(kind)].add(kind.units(charge));
+        }
+        for index in 0..self.limits.len() {
+            let kind = self.limits[index].mirror.kind;
+            let units = self.units(kind, charge);
+            let named = &mut self.limits[index];
+            named.mirror.take(now, units);
+            named.admitted = named.admitted.saturating_add(units);
+        }
+        mark
+    }
+
+    /// An attempt was answered.
+    pub(crate) fn ended(&mut self, now: Timestamp, charge: &Charge, usage: &Usage) {
+        self.own.ended(now, charge, usage);
+        for index in 0..self.limits.len() {
+            let kind = self.limits[index].mirror.kind;
+            let model = self.charges.model(kind);
+            if let Some(units) = model.count.at_end(usage) {
+                let from = self.units(kind, charge);
+                self.limits[index]
+                    .mirror
+                    .correct(now, from, model.times(units));
+            }
+        }
+    }
+
+    /// An attempt never reached the server, or was refused: it took nothing.
+    pub(crate) fn voided(&mut self, now: Timestamp, mark: &Mark, charge: &Charge) {
+        self.own.voided(mark, charge);
+        for index in 0..self.limits.len() {
+            let units = self.units(self.limits[index].mirror.kind, charge);
+            let named = &mut self.limits[index];
+            named.mirror.correct(now, units, 0);
+            named.admitted = named.admitted.saturating_sub(units);
+        }
+    }
+
+    /// Sending goes on after a pause.
+    pub(crate) fn resume(&mut self, now: Timestamp) {
+        for named in &mut self.limits {
+            named.mirror.resume(now);
+        }
+    }
+
+    /// What is to be told.
+    pub(crate) fn events(&mut self) -> impl Iterator<Item = Event> + '_ {
+        self.events.drain(..)
+    }
+
+    /// A reply has named levels. `refused`: it was a 429, so that the request took nothing.
+    pub(crate) fn observed(
+        &mut self,
+        now: Timestamp,
+        mark: &Mark,
+        charge: &Charge,
+        observation: &Observation,
+        refused: bool,
+    ) {
+        if let Some(units) = observation.charged_tokens
+            && self.charges.said(LimitKind::TotalTokens, charge, units)
+        {
+            self.recount(now, LimitKind::TotalTokens);
+        }
+        for reading in &observation.readings {
+            if reading.kind == LimitKind::Concurrency {
+                continue;
+            }
+            let Some(index) = self.find(now, reading) else {
+                continue;
+            };
+            if self.names_another(now, index, reading) {
+                continue;
+            }
+            self.limits[index].judge_bucket(reading);
+            let Some(seen) = reading::seen(reading) else {
+                continue;
+            };
+            self.observe(now, mark, charge, index, seen, refused);
+        }
+        let oldest = self.limits.iter().map(|named| named.mirror.oldest()).min();
+        self.own.forget_before(oldest.unwrap_or(Timestamp::ZERO));
+    }
+
+    /// A 429 for speed. Its numbers set a level; without numbers, whatever was believed to fit and
+    /// did not is believed no longer. The reply's levels were given to [`Told::observed`] before.
+    pub(crate) fn refused(
+        &mut self,
+        now: Timestamp,
+        mark: &Mark,
+        charge: &Charge,
+        quota: Option<&QuotaNumbers>,
+    ) {
+        let Some(numbers) = quota else {
+            return;
+        };
+        if let (Some(kind), Some(units)) = (numbers.kind, numbers.requested)
+            && self.charges.said(kind, charge, units)
+        {
+            self.recount(now, kind);
+        }
+        let (Some(kind), Some(limit)) = (numbers.kind, numbers.limit) else {
+            return;
+        };
+        let remaining = numbers.used.map(|used| limit.saturating_sub(used));
+        let reading = Reading {
+            kind,
+            window: numbers.window,
+            limit: Some(limit),
+            remaining,
+            reset: None,
+            granularity: 1,
+        };
+        let Some(index) = self.find(now, &reading) else {
+            return;
+        };
+        if self.names_another(now, index, &reading) {
+            return;
+        }
+        if let Some(seen) = reading::seen(&reading) {
+            self.observe(now, mark, charge, index, seen, true);
+        }
+    }
+
+    fn observe(
+        &mut self,
+        now: Timestamp,
+        mark: &Mark,
+        charge: &Charge,
+        index: usize,
+        seen: Seen,
+        refused: bool,
+    ) {
+        let named = &mut self.limits[index];
+        let kind = named.mirror.kind;
+        let model = self.charges.model(kind);
+        let units = if refused {
+            0
+        } else {
+            model.times(model.count.at_admission(charge))
+        };
+        let size = self.sizes[slot(kind)].of_rate() * model.factor();
+        let was_anchored = named.mirror.is_anchored();
+        let off = named
+            .mirror
+            .observe(now, mark, units, seen, &self.own, model, size);
+        let Some(off) = off else { return };
+        if was_anchored {
+            let share = off as f64 / named.mirror.holds() as f64;
+            if named.trust.moved(share) {
+                named.doubt_changed();
+                self.events.push(Event::HeadersDoubted {
+                    limit: named.name.clone(),
+                    doubted: named.trust.doubted,
+                });
+            }
+        }
+        self.tell_foreign(index);
+        self.learn_charge(now, mark, index, seen);
+    }
+
+    /// What a level that was seen says of how the server counts.
+    fn learn_charge(&mut self, now: Timestamp, mark: &Mark, index: usize, seen: Seen) {
+        let named = &self.limits[index];
+        let mirror = &named.mirror;
+        let kind = mirror.kind;
+        if kind == LimitKind::Requests || named.trust.doubted {
+            return;
+        }
+        let full = seen.most >= i64::try_from(mirror.holds()).unwrap_or(i64::MAX);
+        let Some(drift) = mirror.drift(mark, seen).filter(|_| !full) else {
+            return self.charges.interrupted(kind);
+        };
+        let (time_s, per_s) = (mirror.seconds(mark.at), mirror.per_s());
+        let own = &self.own;
+        let mut changed = self.charges.seen(kind, time_s, drift, per_s, |count| {
+            own.taken_up_to(mark, count)
+        });
+        if !changed
+            && let Some(fit) = mirror.fit()
+            && fit.span_s >= 0.8 * mirror.window_s()
+        {
+            changed = self.charges.left_over(kind, fit.used_per_s, fit.own_per_s);
+        }
+        if changed {
+            self.recount(now, kind);
+        }
+    }
+
+    /// The model of a kind has changed: all levels of that kind are what they would be with it.
+    fn recount(&mut self, now: Timestamp, kind: LimitKind) {
+        let model = self.charges.model(kind);
+        for named in &mut self.limits {
+            if named.mirror.kind == kind {
+                named.mirror.recount(now, &self.own, model);
+            }
+        }
+        if let Some(rule) = model.count.in_words() {
+            self.events.push(Event::ChargeLearned {
+                kind,
+                rule,
+                permille: model.permille,
+            });
+        }
+    }
+
+    fn tell_foreign(&mut self, index: usize) {
+        let named = &mut self.limits[index];
+        let permille = named.foreign_permille();
+        if permille.abs_diff(named.foreign_told) >= FOREIGN_STEP {
+            named.foreign_told = permille;
+            self.events.push(Event::ForeignUse {
+                limit: named.name.clone(),
+                permille,
+            });
+        }
+    }
+
+    /// The limit that a reading is of; a new one if it names one that is not known.
+    fn find(&mut self, now: Timestamp, reading: &Reading) -> Option<usize> {
+        let known = self.limits.iter().position(|named| {
+            let same_window = match reading.window {
+                Some(window) => named.mirror.window == window,
+                None => named.said_window.is_none(),
+            };
+            named.mirror.kind == reading.kind && same_window
+        });
+        if known.is_some() {
+            return known;
+        }
+        let amount = reading.limit.filter(|amount| *amount > 0)?;
+        if self.limits.len() >= LIMITS_MAX {
+            return None;
+        }
+        let window = match reading.window {
+            Some(window) => window,
+            None => reading::window(reading)?,
+        };
+        if LimitSpec::new("", reading.kind, amount, window).check().is_err() {
+            return None;
+        }
+        // What an earlier run has learnt, or another name of the same limit.
+        let same = self.limits.iter().position(|named| {
+            named.mirror.kind == reading.kind && named.mirror.window == window
+        });
+        if let Some(same) = same {
+            self.limits[same].said_window = reading.window;
+            return Some(same);
+        }
+        let mut named = Named::new(now, reading.kind, amount, window);
+        named.said_window = reading.window;
+        self.events.push(Event::LimitLearned {
+            limit: named.name.clone(),
+            kind: reading.kind,
+            amount,
+            window,
+        });
+        self.limits.push(named);
+        Some(self.limits.len() - 1)
+    }
+
+    /// Whether a reading names another amount than the one that is known; it is taken for the
+    /// limit when several in a row do.
+    fn names_another(&mut self, now: Timestamp, index: usize, reading: &Reading) -> bool {
+        let named = &mut self.limits[index];
+        let Some(amount) = reading.limit.filter(|amount| *amount > 0) else {
+            return false;
+        };
+        if amount == named.mirror.amount {
+            named.next = None;
+            return false;
+        }
+        let times = match named.next {
+            Some((next, times)) if next == amount => times + 1,
+            _ => 1,
+        };
+        named.next = Some((amount, times));
+        let window = named.mirror.window;
+        let valid = LimitSpec::new("", reading.kind, amount, window).check().is_ok();
+        if times < CHANGES_AFTER || !valid {
+            return true;
+        }
+        self.events.push(Event::LimitChanged {
+            limit: named.name.clone(),
+            from: named.mirror.amount,
+            to: amount,
+        });
+        named.next = None;
+        named.bucket.scaled(named.mirror.amount, amount);
+        named.mirror.become_of(now, amount, window);
+        named.bucket_changed();
+        self.charges.interrupted(reading.kind);
+        false
+    }
+
+    /// What a request takes from a limit when it is admitted. What is charged as it is produced is
+    /// expected to be as much as was usual.
+    fn units(&self, kind: LimitKind, charge: &Charge) -> u64 {
+        let model = self.charges.model(kind);
+        let count = match model.count {
+            Count::Produced => Count::Output,
+            count => count,
+        };
+        model.times(count.at_admission(charge))
+    }
+}
+
+impl Named {
+    fn new(now: Timestamp, kind: LimitKind, amount: u64, window: Duration) -> Self {
+        let mut named = Self {
+            name: reading::name(kind, window),
+            said_window: None,
+            mirror: Mirror::new(now, kind, amount, window),
+            next: None,
+            bucket: Bucket::default(),
+            trust: Trust::default(),
+            foreign_told: 0,
+            admitted: 0,
+        };
+        named.bucket_changed();
+        named
+    }
+
+    fn spec(&self) -> LimitSpec {
+        let mirror = &self.mirror;
+        let spec = LimitSpec::new(self.name.clone(), mirror.kind, mirror.amount, mirror.window);
+        if self.bucket.is_proven() {
+            spec.burst(mirror.holds())
+        } else {
+            spec
+        }
+    }
+
+    /// What the numbers of a reply say of how the limit is enforced.
+    fn judge_bucket(&mut self, reading: &Reading) {
+        let (amount, window) = (self.mirror.amount, self.mirror.window);
+        if self.bucket.add(reading, amount, window, BUCKET_AFTER) {
+            self.bucket_changed();
+        }
+    }
+
+    fn bucket_changed(&mut self) {
+        if let Some(holds) = self.bucket.holds() {
+            self.mirror.set_holds(holds);
+        }
+        self.doubt_changed();
+    }
+
+    fn doubt_changed(&mut self) {
+        let even = self.trust.doubted || !self.bucket.is_proven();
+        self.mirror.pace_evenly(even);
+        self.mirror.ignore_level(self.trust.doubted);
+    }
+
+    fn foreign_permille(&self) -> u32 {
+        let share = self.mirror.foreign_per_s() / self.mirror.per_s();
+        (share * 1000.0).round() as u32
+    }
+}
+
+const fn slot(kind: LimitKind) -> usize {
+    match kind {
+        LimitKind::Requests | LimitKind::Concurrency => 0,
+        LimitKind::TotalTokens => 1,
+        LimitKind::InputTokens => 2,
+        LimitKind::OutputTokens => 3,
+    }
+}
