@@ -5,5 +5,6 @@
 
 pub mod dialect;
 pub mod duration;
+pub mod observe;
 pub mod reply;
 pub mod text;

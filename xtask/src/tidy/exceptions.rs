@@ -37,8 +37,13 @@ pub(super) const FUNCTIONS: &[LongFunction] = &[];
 
 pub(super) const FOREIGN_NAMES: &[ForeignName] = &[
     ForeignName {
-        path: "crates/brimful-providers/src/reply/numbers.rs",
+        path: "crates/brimful-core/src/observation.rs",
         name: "QuotaNumbers",
+        reason: "what providers print of their quotas, which need not be a limit of ours",
+    },
+    ForeignName {
+        path: "crates/brimful-core/src/outcome.rs",
+        name: "quota",
         reason: "what providers print of their quotas, which need not be a limit of ours",
     },
     ForeignName {
