@@ -234,6 +234,11 @@ impl Budget {
             .collect()
     }
 
+    /// How many limits there are.
+    pub(crate) const fn limits(&self) -> usize {
+        self.limits.len()
+    }
+
     /// Name of a limit by its index.
     #[must_use]
     pub fn name(&self, limit: usize) -> &str {

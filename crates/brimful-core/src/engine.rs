@@ -11,10 +11,13 @@ mod reach;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::budget::{Balance, Budget, LimitStatus, Reservation};
+use crate::adapt::{Mark, Told};
+use crate::budget::{Balance, Budget, LimitStatus, Refusal, Reservation};
 use crate::charge::{Charge, ChargeRule, Settlement};
 use crate::event::Event;
+use crate::learned::Learned;
 use crate::limit::{Decision, LimitSpec, LimitSpecError, Never};
+use crate::observation::Observation;
 use crate::outcome::{Class, Failure, Usage};
 use crate::queue::Queue;
 use crate::retry::{self, RetryBudget, RetryPolicy, Verdict};
@@ -50,6 +53,11 @@ pub struct EngineConfig {
     pub charge_rule: ChargeRule,
     /// Whether it corrects the charge by usage.
     pub settlement: Settlement,
+    /// What an earlier run has learnt of the upstream. Default: nothing.
+    pub learned: Learned,
+    /// Whether the first request goes alone, until its reply has shown which limits there are. For
+    /// upstreams whose replies name them and whose limits the user did not give. Default: no.
+    pub first_alone: bool,
     /// Seed of every random choice. Default 0.
     pub seed: u64,
 }
@@ -63,6 +71,8 @@ impl EngineConfig {
             retry: RetryPolicy::new(),
             charge_rule: ChargeRule::Sum,
             settlement: Settlement::None,
+            learned: Learned::new(),
+            first_alone: false,
             seed: 0,
         }
     }
@@ -91,6 +101,14 @@ pub enum Input {
         request: RequestId,
         /// What an attempt will cost.
         charge: Charge,
+    },
+    /// The reply to an attempt has named levels of limits. To be given before [`Input::Finished`],
+    /// as soon as the headers are read.
+    Observed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What they say.
+        observation: Observation,
     },
     /// An attempt is over.
     Finished {
@@ -184,6 +202,10 @@ struct Entry {
     first_attempt: Timestamp,
     started: Timestamp,
     reservation: Option<Reservation>,
+    /// Where the attempt in flight stands among all that was sent.
+    mark: Mark,
+    /// What its reply has said of the limits.
+    observation: Option<Box<Observation>>,
     cancelled: bool,
 }
 
@@ -194,6 +216,10 @@ pub struct Engine {
     charge_rule: ChargeRule,
     settlement: Settlement,
     budget: Budget,
+    /// What the server says of its limits.
+    told: Told,
+    /// Whether one request goes alone: nothing has come back yet.
+    alone: bool,
     retry_budget: RetryBudget,
     queue: Queue,
     timers: TimerTable,
@@ -211,7 +237,11 @@ pub struct Engine {
 impl Engine {
     /// An engine with nothing to do. Fails when a limit is out of range.
     pub fn new(config: EngineConfig) -> Result<Self, LimitSpecError> {
+        let mut told = Told::new(config.charge_rule, config.settlement);
+        told.start_from(&config.learned);
         Ok(Self {
+            told,
+            alone: config.first_alone,
             retry: config.retry,
             charge_rule: config.charge_rule,
             settlement: config.settlement,
@@ -240,6 +270,10 @@ impl Engine {
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::Submit { request, charge } => self.submit(now, request, charge),
+            Input::Observed {
+                attempt,
+                observation,
+            } => self.observed(now, attempt, observation),
             Input::Finished { attempt, result } => self.finished(now, attempt, result),
             Input::Cancel(request) => self.cancel(request),
             Input::Stop => self.stop(StopReason::Asked),
@@ -272,10 +306,19 @@ impl Engine {
         }
     }
 
-    /// The limits and how well they are used.
+    /// The limits and how well they are used: those of the configuration, then those that the
+    /// server has named. The order never changes; named ones are added at the end.
     #[must_use]
     pub fn limits(&self) -> Vec<LimitStatus> {
-        self.budget.status()
+        let mut limits = self.budget.status();
+        limits.extend(self.told.status());
+        limits
+    }
+
+    /// What was learnt of the upstream so far, for the configuration of the next run.
+    #[must_use]
+    pub fn learned(&self) -> Learned {
+        self.told.learned()
     }
 
     /// What was reserved, settled and refunded.
@@ -300,7 +343,8 @@ impl Engine {
             self.finish(request, Outcome::Abandoned);
             return;
         }
-        if let Decision::Never(never) = self.budget.decide(now, &charge) {
+        let reserved = self.told.reserve(&charge);
+        if let Decision::Never(never) = self.budget.decide(now, &reserved) {
             self.finish(request, Outcome::NeverFits(never));
             return;
         }
@@ -314,9 +358,55 @@ impl Engine {
             first_attempt: now,
             started: now,
             reservation: None,
+            mark: Mark::default(),
+            observation: None,
             cancelled: false,
         });
         self.queue.push_fresh((age, request));
+    }
+
+    fn observed(&mut self, now: Timestamp, attempt: AttemptId, observation: Observation) {
+        let entry = self
+            .entries
+            .get_mut(attempt.request.0 as usize)
+            .and_then(Option::as_mut);
+        let in_flight =
+            |entry: &&mut Entry| entry.attempts == attempt.number && entry.reservation.is_some();
+        let Some(entry) = entry.filter(in_flight) else {
+            debug_assert!(false, "{attempt:?} is not in flight");
+            return;
+        };
+        self.told
+            .observed(now, &entry.mark, &entry.charge, &observation, false);
+        entry.observation = Some(Box::new(observation));
+        self.tell_learnt();
+    }
+
+    /// What the levels have to say of how an attempt ended.
+    fn account(&mut self, now: Timestamp, request: RequestId, result: &AttemptResult) {
+        let Some(entry) = &mut self.entries[request.0 as usize] else {
+            return;
+        };
+        let observation = entry.observation.take();
+        match result {
+            AttemptResult::Answered(Some(usage)) => self.told.ended(now, &entry.charge, usage),
+            AttemptResult::NotSent(_) => self.told.voided(now, &entry.mark, &entry.charge),
+            AttemptResult::Failed(failure) if failure.class == Class::Throttled => {
+                self.told.voided(now, &entry.mark, &entry.charge);
+                if let Some(observation) = observation {
+                    self.told
+                        .observed(now, &entry.mark, &entry.charge, &observation, true);
+                }
+                let quota = failure.quota.as_ref();
+                self.told.refused(now, &entry.mark, &entry.charge, quota);
+            }
+            _ => {}
+        }
+        self.tell_learnt();
+    }
+
+    fn tell_learnt(&mut self) {
+        self.outputs.extend(self.told.events().map(Output::Event));
     }
 
     fn finished(&mut self, now: Timestamp, attempt: AttemptId, result: AttemptResult) {
@@ -334,12 +424,11 @@ impl Engine {
             return;
         };
         self.in_flight -= 1;
+        self.alone = false;
+        self.account(now, request, &result);
         match result {
             AttemptResult::Answered(usage) => {
-                let actual = match self.settlement {
-                    Settlement::None => None,
-                    Settlement::Usage => usage.map(|usage| self.charge_rule.actual(usage)),
-                };
+                let actual = self.actual(usage, reservation.charge());
                 self.budget.settle(now, reservation, actual);
                 self.cooldown.answered();
                 self.reach.reached(now);
@@ -362,6 +451,18 @@ impl Engine {
                 }
                 self.failed(now, request, failure);
             }
+        }
+    }
+
+    /// What an answer took, where that differs from its reservation.
+    fn actual(&self, usage: Option<Usage>, reserved: &Charge) -> Option<Charge> {
+        let usage = usage?;
+        if self.told.has_learnt_charges() {
+            return self.told.settle(&usage, reserved);
+        }
+        match self.settlement {
+            Settlement::None => None,
+            Settlement::Usage => Some(self.charge_rule.actual(usage)),
         }
     }
 
@@ -516,14 +617,19 @@ impl Engine {
         }
         if self.cooldown.ends() {
             self.budget.resume(now);
+            self.told.resume(now);
         }
         while let Some(request) = self.queue.head() {
+            if self.alone && self.in_flight > 0 {
+                return;
+            }
             let entry = self.entries[request.0 as usize]
                 .as_mut()
                 .expect("queued requests are known");
-            match self.budget.reserve(now, entry.charge) {
+            match reserve(&mut self.budget, &self.told, now, &entry.charge) {
                 Ok(reservation) => {
                     self.queue.pop_head();
+                    entry.mark = self.told.sent(now, &entry.charge);
                     entry.attempts += 1;
                     entry.started = now;
                     entry.reservation = Some(reservation);
@@ -567,6 +673,35 @@ impl Engine {
     fn event(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
     }
+}
+
+/// Takes what a request costs from every limit, those included that the server has named, or
+/// nothing from any. What the server named is taken once it is sent.
+fn reserve(
+    budget: &mut Budget,
+    told: &Told,
+    now: Timestamp,
+    charge: &Charge,
+) -> Result<Reservation, Refusal> {
+    let (named, index) = told.earliest(now, charge);
+    let reserved = told.reserve(charge);
+    if named <= now {
+        return budget.reserve(now, reserved);
+    }
+    let own = match budget.decide(now, &reserved) {
+        Decision::WaitUntil(at) => at,
+        Decision::Go => now,
+        Decision::Never(never) => {
+            return Err(Refusal {
+                decision: Decision::Never(never),
+                limit: 0,
+            });
+        }
+    };
+    Err(Refusal {
+        decision: Decision::WaitUntil(named.max(own)),
+        limit: budget.limits() + index,
+    })
 }
 
 #[cfg(test)]

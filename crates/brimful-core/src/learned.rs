@@ -15,6 +15,17 @@ pub struct Learned {
     pub charges: Vec<LearnedFactor>,
 }
 
+impl Learned {
+    /// Nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            limits: Vec::new(),
+            charges: Vec::new(),
+        }
+    }
+}
+
 /// One limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -292,7 +292,9 @@ impl Learner {
             return false;
         };
         let time_s = point.time_s - begin.time_s;
-        let present = Count::of(self.kind).iter().position(|&count| count == self.model.count);
+        let present = Count::of(self.kind)
+            .iter()
+            .position(|&count| count == self.model.count);
         let present = present.unwrap_or_default();
         let units = point.sent[present] - begin.sent[present];
         if time_s < 1.0 && units < 2.0 * per_s {

@@ -96,8 +96,12 @@ impl Level {
         }
     }
 
-    pub(super) fn set_level(&mut self, level: i128) {
+    /// Sets the level at the instant that it was brought to. Whether that was more than it holds:
+    /// the rest could not be earned.
+    pub(super) fn set_level(&mut self, level: i128) -> bool {
         self.level = level.min(self.cap);
+        self.lost += level - self.level;
+        level > self.level
     }
 
     /// Brings the level to `now`; to be called before it is read or set. Whether something could
@@ -157,7 +161,7 @@ mod tests {
     fn level() -> Level {
         let den = MINUTE.as_nanos().cast_signed();
         let mut level = Level::new(Timestamp::ZERO, 600, MINUTE, 600 * den);
-        level.set_level(600 * den);
+        assert!(!level.set_level(600 * den));
         level
     }
 

@@ -38,6 +38,23 @@ pub(super) struct Seen {
     pub(super) most: i64,
 }
 
+/// A reply that has shown a level.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reply<'a> {
+    /// Its attempt.
+    pub(super) mark: &'a Mark,
+    /// What the attempt took itself; nothing if it was refused.
+    pub(super) units: u64,
+    /// Whether it was a 429.
+    pub(super) refused: bool,
+    pub(super) seen: Seen,
+    /// Everything that was sent.
+    pub(super) own: &'a Own,
+    pub(super) model: Model,
+    /// The mean square ÷ the mean of what requests take.
+    pub(super) size: f64,
+}
+
 /// Where the level stood.
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
@@ -68,8 +85,10 @@ pub(super) struct Mirror {
     anchor: Option<Anchor>,
     slope: Slope,
     foreign_per_s: f64,
-    /// Age of what replies say when it is used, in seconds.
+    /// Age of the newest that answers say, in seconds.
     lag_s: f64,
+    /// The newest send that an answer has come to.
+    newest: Timestamp,
     /// Time over which others were watched, in seconds.
     watched_s: f64,
     /// What is uncertain because the server rounds, in units.
@@ -92,6 +111,7 @@ impl Mirror {
             slope: Slope::default(),
             foreign_per_s: 0.0,
             lag_s: 0.0,
+            newest: Timestamp::ZERO,
             watched_s: 0.0,
             rounding: 0,
             ignores_level: false,
@@ -177,8 +197,7 @@ impl Mirror {
 
     pub(super) fn take(&mut self, now: Timestamp, units: u64) {
         self.advance(now);
-        self.level
-            .take(now, i128::from(units) * self.level.scale());
+        self.level.take(now, i128::from(units) * self.level.scale());
     }
 
     /// Corrects what was taken.
@@ -186,7 +205,9 @@ impl Mirror {
         self.advance(now);
         let units = i128::from(from) - i128::from(to);
         let level = self.level.level() + units * self.level.scale();
-        self.level.set_level(level);
+        if self.level.set_level(level) {
+            self.note_lost(now);
+        }
     }
 
     pub(super) fn resume(&mut self, now: Timestamp) {
@@ -200,39 +221,45 @@ impl Mirror {
         i64::try_from(self.level.level().div_euclid(self.level.scale())).unwrap_or(0)
     }
 
-    /// A reply to the attempt at `mark` has shown the level. `units` is what the attempt took
-    /// itself, nothing if it was refused. Returns how far the level was off, in units, and
+    /// A reply to an attempt has shown the level. Returns how far the level was off, in units, and
     /// nothing if a later send has shown more already.
-    pub(super) fn observe(
-        &mut self,
-        now: Timestamp,
-        mark: &Mark,
-        units: u64,
-        seen: Seen,
-        own: &Own,
-        model: Model,
-        size: f64,
-    ) -> Option<i64> {
+    pub(super) fn observe(&mut self, now: Timestamp, reply: &Reply<'_>) -> Option<i64> {
         self.advance(now);
-        let place = |mark: &Mark| (mark.at, mark.sent[model.count as usize]);
-        if let Some(anchor) = &self.anchor
-            && place(mark) < place(&anchor.mark)
-        {
-            return None;
-        }
+        self.watch(now, reply);
+        self.set_drain();
+        self.set_margin(reply.size);
+        let place = |mark: &Mark| (mark.at, mark.sent[reply.model.count as usize]);
+        let newest = self
+            .anchor
+            .as_ref()
+            .is_none_or(|anchor| place(reply.mark) >= place(&anchor.mark));
+        let off = newest.then(|| self.bound(reply));
+        self.carry_on(now, reply.own, reply.model);
+        off
+    }
+
+    /// Moves the level at a send into the bounds that its reply has shown.
+    fn bound(&mut self, reply: &Reply<'_>) -> i64 {
+        let Reply {
+            mark,
+            own,
+            model,
+            seen,
+            ..
+        } = *reply;
         let scale = self.level.scale();
         let lost = self.lost_at(mark.at);
         let taken = |units: i64| scaled(units, model, scale);
         let up_to = own.taken_up_to(mark, model.count);
         let after = taken(own.taken_at(mark.at + JITTER, model.count) - up_to).max(0);
         let before = taken(up_to - own.taken_at(mark.at - JITTER, model.count))
-            - i128::from(units) * scale;
+            - i128::from(reply.units) * scale;
         let refilled = self.level.per_nano() * JITTER.as_nanos().cast_signed();
-        let slack = self.to_scaled(2.0 * (self.foreign_for_margin() * size).sqrt());
+        let slack = self.to_scaled(2.0 * (self.foreign_for_margin() * reply.size).sqrt());
         let most = i128::from(seen.most) * scale + after;
-        let least = seen.least.map(|least| {
-            i128::from(least) * scale - before.max(0) - refilled - slack
-        });
+        let least = seen
+            .least
+            .map(|least| i128::from(least) * scale - before.max(0) - refilled - slack);
         let believed = self.believed(mark, lost, up_to, own, model);
         let level = match (believed, least) {
             (None, _) => most - after,
@@ -245,12 +272,7 @@ impl Mirror {
             lost,
             level,
         });
-        self.rounding = seen.least.map_or(0, |least| (seen.most - least) / 2);
-        self.watch(now, mark, up_to, lost, seen, model);
-        self.set_drain();
-        self.set_margin(size);
-        self.carry_on(now, own, model);
-        Some(i64::try_from(off).unwrap_or(i64::MAX))
+        i64::try_from(off).unwrap_or(i64::MAX)
     }
 
     /// How the server counts has turned out to be different.
@@ -309,38 +331,43 @@ impl Mirror {
         let level = anchor.level + self.level.net_per_nano() * elapsed
             - scaled(taken, model, self.level.scale())
             - (self.level.lost() - anchor.lost);
-        self.level.set_level(level);
+        if self.level.set_level(level) {
+            self.note_lost(now);
+        }
     }
 
     /// Learns the rate of others.
-    fn watch(
-        &mut self,
-        now: Timestamp,
-        mark: &Mark,
-        up_to: i64,
-        lost: i128,
-        seen: Seen,
-        model: Model,
-    ) {
-        let age = now.since(mark.at).as_secs_f64();
-        self.lag_s += (age - self.lag_s) * if self.lag_s == 0.0 { 1.0 } else { 0.1 };
-        let Some(least) = seen.least else { return };
-        let shown = (least as f64 + seen.most as f64) / 2.0;
-        let scale = self.level.scale() as f64;
+    fn watch(&mut self, now: Timestamp, reply: &Reply<'_>) {
+        let Reply { mark, seen, .. } = *reply;
+        // A refusal comes at once and says nothing of how late answers are.
+        if !reply.refused && mark.at >= self.newest {
+            let age = now.since(mark.at).as_secs_f64();
+            self.lag_s += (age - self.lag_s) * if self.lag_s == 0.0 { 1.0 } else { 0.1 };
+            self.newest = mark.at;
+        }
+        let Some(drift) = self.drift(mark, seen) else {
+            return;
+        };
+        self.rounding = seen.least.map_or(0, |least| (seen.most - least) / 2);
         // A full bucket earns nothing: that others take nothing then does not show.
-        if seen.most.unsigned_abs() >= self.holds && seen.most > 0 {
+        if self.is_full(seen) {
             self.slope.clear();
             return;
         }
+        let up_to = reply.own.taken_up_to(mark, reply.model.count) as f64;
         let time_s = self.seconds(mark.at);
-        let drift = self.per_s() * time_s - lost as f64 / scale - shown;
-        self.slope
-            .add(time_s, drift, up_to as f64, self.window_s());
-        let Some(fit) = self.slope.fit() else { return };
+        self.slope.add(time_s, drift, up_to, self.window_s());
+        let least_s = self.window_s() / 4.0;
+        let fit = self.slope.fit().filter(|fit| fit.span_s >= least_s);
+        let Some(fit) = fit else { return };
         self.watched_s = self.watched_s.max(fit.span_s);
-        let factor = f64::from(model.permille) / 1000.0;
-        let foreign = fit.used_per_s - factor * fit.own_per_s;
+        let foreign = fit.used_per_s - reply.model.factor() * fit.own_per_s;
         self.foreign_per_s = foreign.clamp(0.0, FOREIGN_MOST * self.per_s());
+    }
+
+    /// Whether a level is that of a full bucket.
+    pub(super) fn is_full(&self, seen: Seen) -> bool {
+        u64::try_from(seen.most).is_ok_and(|most| most >= self.holds)
     }
 
     fn set_drain(&mut self) {
@@ -373,14 +400,18 @@ impl Mirror {
 
     fn advance(&mut self, now: Timestamp) {
         if self.level.advance(now) {
-            match self.lost.back_mut() {
-                Some((at, lost)) if now.since(*at) < JITTER / 30 => *lost = self.level.lost(),
-                _ => self.lost.push_back((now, self.level.lost())),
-            }
-            let oldest = self.oldest();
-            while self.lost.get(1).is_some_and(|(at, _)| *at < oldest) {
-                self.lost.pop_front();
-            }
+            self.note_lost(now);
+        }
+    }
+
+    fn note_lost(&mut self, now: Timestamp) {
+        match self.lost.back_mut() {
+            Some((at, lost)) if now.since(*at) < JITTER / 30 => *lost = self.level.lost(),
+            _ => self.lost.push_back((now, self.level.lost())),
+        }
+        let oldest = self.oldest();
+        while self.lost.get(1).is_some_and(|(at, _)| *at < oldest) {
+            self.lost.pop_front();
         }
     }
 
@@ -401,3 +432,6 @@ impl Mirror {
 fn scaled(units: i64, model: Model, scale: i128) -> i128 {
     i128::from(units) * i128::from(model.permille) * scale / 1000
 }
+
+#[cfg(test)]
+mod tests;

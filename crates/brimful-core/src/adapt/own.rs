@@ -118,7 +118,9 @@ impl Count {
 
     /// The way that a word means.
     pub(super) fn meant_by(word: LearnedCharge) -> Self {
-        let meant = Self::ALL.into_iter().find(|count| count.in_words() == Some(word));
+        let meant = Self::ALL
+            .into_iter()
+            .find(|count| count.in_words() == Some(word));
         meant.unwrap_or(Self::Requests)
     }
 
@@ -249,11 +251,7 @@ impl Own {
 }
 
 /// The sums of the last entry that is not later than `now`.
-fn at<'a>(
-    slots: &'a VecDeque<(Timestamp, Units)>,
-    before: &'a Units,
-    now: Timestamp,
-) -> &'a Units {
+fn at<'a>(slots: &'a VecDeque<(Timestamp, Units)>, before: &'a Units, now: Timestamp) -> &'a Units {
     let place = slots.partition_point(|(at, _)| *at <= now);
     match place.checked_sub(1) {
         Some(last) => &slots[last].1,

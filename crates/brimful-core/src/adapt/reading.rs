@@ -51,7 +51,11 @@ fn usual(whole_s: f64) -> Duration {
         .into_iter()
         .rev()
         .find(|window| *window != SECOND && near(*window))
-        .unwrap_or(if whole_s > DAY.as_secs_f64() { DAY } else { MINUTE })
+        .unwrap_or(if whole_s > DAY.as_secs_f64() {
+            DAY
+        } else {
+            MINUTE
+        })
 }
 
 /// The name of a limit that the server named.

@@ -34,7 +34,7 @@ pub(super) struct Fit {
 }
 
 impl Slope {
-    /// Adds a sample; samples come in the order of time.
+    /// Adds a sample. What is older than the last ones finds its place among them.
     pub(super) fn add(&mut self, time_s: f64, drift: f64, own: f64, window_s: f64) {
         let width = window_s / BINS as f64;
         let fresh = self
@@ -47,14 +47,16 @@ impl Slope {
                 ..Bin::default()
             });
         }
-        if let Some(bin) = self.bins.back_mut() {
+        let mut newest_first = self.bins.iter_mut().rev();
+        if let Some(bin) = newest_first.find(|bin| bin.began_s <= time_s) {
             bin.count += 1.0;
             bin.time_s += time_s;
             bin.drift += drift;
             bin.own += own;
         }
+        let newest_s = self.bins.back().map_or(time_s, |bin| bin.began_s);
         while let Some(oldest) = self.bins.front()
-            && (self.bins.len() > 4 * BINS || time_s - oldest.began_s > window_s)
+            && (self.bins.len() > 4 * BINS || newest_s - oldest.began_s > window_s)
         {
             self.bins.pop_front();
         }
@@ -127,6 +129,24 @@ mod tests {
         }
         let fit = slope.fit().unwrap();
         assert!((fit.used_per_s - 4.0).abs() < 1e-6, "{fit:?}");
+    }
+
+    #[test]
+    fn the_order_of_samples_does_not_matter() {
+        let at = |t: f64| (t, 3.0 * t, t);
+        let (mut ordered, mut mixed) = (Slope::default(), Slope::default());
+        for tick in 0..100 {
+            let (t, drift, own) = at(f64::from(tick) * 0.1);
+            ordered.add(t, drift, own, 10.0);
+            // The newest, then what was late.
+            let late = f64::from((tick * 37) % 100) * 0.1;
+            for t in [9.9_f64.min(f64::from(tick)), late] {
+                let (t, drift, own) = at(t);
+                mixed.add(t, drift, own, 10.0);
+            }
+        }
+        let (ordered, mixed) = (ordered.fit().unwrap(), mixed.fit().unwrap());
+        assert!((ordered.used_per_s - mixed.used_per_s).abs() < 1e-6);
     }
 
     #[test]

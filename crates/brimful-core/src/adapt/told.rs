@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::charge::Charges;
-use super::mirror::{Mirror, Model, Seen};
+use super::mirror::{Mirror, Model, Reply, Seen};
 use super::own::{Count, Mark, Own};
 use super::reading::{self, Bucket};
 use crate::budget::LimitStatus;
@@ -367,10 +367,18 @@ impl Told {
         };
         let size = self.sizes[slot(kind)].of_rate() * model.factor();
         let was_anchored = named.mirror.is_anchored();
-        let off = named
-            .mirror
-            .observe(now, mark, units, seen, &self.own, model, size);
-        let Some(off) = off else { return };
+        let reply = Reply {
+            mark,
+            units,
+            refused,
+            seen,
+            own: &self.own,
+            model,
+            size,
+        };
+        let Some(off) = named.mirror.observe(now, &reply) else {
+            return;
+        };
         if was_anchored {
             let share = off as f64 / named.mirror.holds() as f64;
             if named.trust.moved(share) {
@@ -393,8 +401,8 @@ impl Told {
         if kind == LimitKind::Requests || named.trust.doubted {
             return;
         }
-        let full = seen.most >= i64::try_from(mirror.holds()).unwrap_or(i64::MAX);
-        let Some(drift) = mirror.drift(mark, seen).filter(|_| !full) else {
+        let drift = mirror.drift(mark, seen);
+        let Some(drift) = drift.filter(|_| !mirror.is_full(seen)) else {
             return self.charges.interrupted(kind);
         };
         let (time_s, per_s) = (mirror.seconds(mark.at), mirror.per_s());
@@ -462,13 +470,17 @@ impl Told {
             Some(window) => window,
             None => reading::window(reading)?,
         };
-        if LimitSpec::new("", reading.kind, amount, window).check().is_err() {
+        if LimitSpec::new("", reading.kind, amount, window)
+            .check()
+            .is_err()
+        {
             return None;
         }
         // What an earlier run has learnt, or another name of the same limit.
-        let same = self.limits.iter().position(|named| {
-            named.mirror.kind == reading.kind && named.mirror.window == window
-        });
+        let same = self
+            .limits
+            .iter()
+            .position(|named| named.mirror.kind == reading.kind && named.mirror.window == window);
         if let Some(same) = same {
             self.limits[same].said_window = reading.window;
             return Some(same);
@@ -502,7 +514,9 @@ impl Told {
         };
         named.next = Some((amount, times));
         let window = named.mirror.window;
-        let valid = LimitSpec::new("", reading.kind, amount, window).check().is_ok();
+        let valid = LimitSpec::new("", reading.kind, amount, window)
+            .check()
+            .is_ok();
         if times < CHANGES_AFTER || !valid {
             return true;
         }
@@ -592,3 +606,6 @@ const fn slot(kind: LimitKind) -> usize {
         LimitKind::OutputTokens => 3,
     }
 }
+
+#[cfg(test)]
+mod tests;
