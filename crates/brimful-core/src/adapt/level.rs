@@ -125,7 +125,8 @@ impl Level {
         if missing <= 0 {
             now
         } else {
-            now + time_to_earn(missing, self.net_per_nano())
+            let net = u64::try_from(self.net_per_nano()).unwrap_or(u64::MAX);
+            now + time_to_earn(missing, net)
         }
     }
 

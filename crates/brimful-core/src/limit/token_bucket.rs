@@ -32,7 +32,7 @@ enum State {
 /// The mirror of a bucket with known capacity. Levels are scaled by `den`.
 #[derive(Clone, Debug)]
 struct Bucket {
-    num: i128,
+    num: u64,
     den: i128,
     /// What is certainly there. Above `safe` it serves one request that is larger than `safe`.
     level: i128,
@@ -54,7 +54,7 @@ impl TokenBucket {
                 state: State::Even(pace),
             };
         };
-        let num = i128::from(spec.amount);
+        let num = spec.amount;
         let den = i128::from(nanos(spec.window));
         let full = i128::from(burst) * den;
         let jitter = spec.jitter.unwrap_or(JITTER);
@@ -63,9 +63,9 @@ impl TokenBucket {
             den,
             level: full,
             at: Timestamp::ZERO,
-            safe: (full - num * i128::from(nanos(jitter))).max(den),
+            safe: (full - i128::from(num) * i128::from(nanos(jitter))).max(den),
             full,
-            floor: -num * i128::from(nanos(jitter + DEBT)),
+            floor: -i128::from(num) * i128::from(nanos(jitter + DEBT)),
         };
         Self {
             most: burst,
@@ -147,6 +147,6 @@ impl Bucket {
     #[inline]
     fn level_at(&self, now: Timestamp) -> i128 {
         let elapsed = i128::from(now.as_nanos().saturating_sub(self.at.as_nanos()));
-        (self.level + elapsed * self.num).min(self.full)
+        (self.level + elapsed * i128::from(self.num)).min(self.full)
     }
 }
