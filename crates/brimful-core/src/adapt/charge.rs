@@ -8,7 +8,7 @@
 
 use super::mirror::Model;
 use super::own::Count;
-use crate::charge::{Charge, ChargeRule, Settlement};
+use crate::charge::{Charge, ChargeRule, Cost, Settlement};
 use crate::limit::LimitKind;
 use crate::outcome::Usage;
 
@@ -204,13 +204,13 @@ impl Charges {
     }
 
     /// What a request takes from limits of each kind when it is admitted.
-    pub(super) fn reserve(&self, charge: &Charge) -> Charge {
-        let mut reserved = *charge;
+    pub(super) fn reserve(&self, cost: &Cost, declared: Charge) -> Charge {
+        let mut reserved = declared;
         for learner in self.kinds.iter().filter(|learner| learner.learnt) {
             let units = match learner.model.count {
                 // Until it is known what will be produced, as much as may be.
-                Count::Produced => Count::Output.at_admission(charge),
-                count => count.at_admission(charge),
+                Count::Produced => Count::Output.at_admission(cost),
+                count => count.at_admission(cost),
             };
             *place(&mut reserved, learner.kind) = learner.model.times(units);
         }
@@ -234,9 +234,9 @@ impl Charges {
     }
 
     /// The server said what it takes for a request. Whether that changes anything.
-    pub(super) fn said(&mut self, kind: LimitKind, charge: &Charge, units: u64) -> bool {
+    pub(super) fn said(&mut self, kind: LimitKind, cost: &Cost, units: u64) -> bool {
         self.of(kind)
-            .is_some_and(|learner| learner.said(charge, units))
+            .is_some_and(|learner| learner.said(cost, units))
     }
 
     /// A level was seen: what had been taken by then, by us and by others, up to a constant, and
@@ -334,10 +334,10 @@ impl Learner {
         (count != self.model.count || surely) && self.change(count, with.factor)
     }
 
-    fn said(&mut self, charge: &Charge, units: u64) -> bool {
+    fn said(&mut self, cost: &Cost, units: u64) -> bool {
         let counts = Count::of(self.kind);
         for (said, count) in self.said.iter_mut().zip(counts) {
-            let ours = count.at_admission(charge);
+            let ours = count.at_admission(cost);
             if ours > 0 && units > 0 {
                 said.add(units as f64 / ours as f64);
             }
@@ -405,7 +405,7 @@ const fn place(charge: &mut Charge, kind: LimitKind) -> &mut u64 {
         LimitKind::InputTokens => &mut charge.input,
         LimitKind::OutputTokens => &mut charge.output,
         LimitKind::TotalTokens => &mut charge.total,
-        LimitKind::Requests | LimitKind::Concurrency => &mut charge.requests,
+        LimitKind::Requests | LimitKind::Concurrency | LimitKind::Custom(_) => &mut charge.requests,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::charge::{Charge, ChargeRule, Settlement};
+use crate::charge::{ChargeRule, Cost, Settlement};
 use crate::learned::LearnedCharge;
 use crate::limit::LimitKind;
 use crate::outcome::Usage;
@@ -49,7 +49,9 @@ impl Count {
             LimitKind::TotalTokens => &[Self::Sum, Self::Max, Self::Input, Self::SumSettled],
             LimitKind::InputTokens => &[Self::Input, Self::InputSettled],
             LimitKind::OutputTokens => &[Self::Output, Self::OutputSettled, Self::Produced],
-            LimitKind::Requests | LimitKind::Concurrency => &[Self::Requests],
+            LimitKind::Requests | LimitKind::Concurrency | LimitKind::Custom(_) => {
+                &[Self::Requests]
+            }
         }
     }
 
@@ -74,19 +76,19 @@ impl Count {
     }
 
     /// What a request takes when it is admitted.
-    pub(super) const fn at_admission(self, charge: &Charge) -> u64 {
+    pub(super) const fn at_admission(self, cost: &Cost) -> u64 {
         match self {
-            Self::Requests => charge.requests,
-            Self::Sum | Self::SumSettled => charge.input.saturating_add(charge.output),
+            Self::Requests => 1,
+            Self::Sum | Self::SumSettled => cost.input.saturating_add(cost.max_output),
             Self::Max => {
-                if charge.input > charge.output {
-                    charge.input
+                if cost.input > cost.max_output {
+                    cost.input
                 } else {
-                    charge.output
+                    cost.max_output
                 }
             }
-            Self::Input | Self::InputSettled => charge.input,
-            Self::Output | Self::OutputSettled => charge.output,
+            Self::Input | Self::InputSettled => cost.input,
+            Self::Output | Self::OutputSettled => cost.max_output,
             Self::Produced => 0,
         }
     }
@@ -160,9 +162,9 @@ pub(super) struct Own {
 }
 
 impl Own {
-    pub(super) fn sent(&mut self, now: Timestamp, charge: &Charge) -> Mark {
+    pub(super) fn sent(&mut self, now: Timestamp, cost: &Cost) -> Mark {
         for count in Count::ALL {
-            let units = count.at_admission(charge);
+            let units = count.at_admission(cost);
             add(&mut self.sent[count as usize], units);
         }
         self.note(now);
@@ -173,19 +175,19 @@ impl Own {
     }
 
     /// The answer is there: what is corrected to usage is.
-    pub(super) fn ended(&mut self, now: Timestamp, charge: &Charge, usage: &Usage) {
+    pub(super) fn ended(&mut self, now: Timestamp, cost: &Cost, usage: &Usage) {
         for count in Count::ALL {
             if let Some(units) = count.at_end(usage) {
                 let sent = &mut self.sent[count as usize];
                 add(sent, units);
-                *sent = sent.saturating_sub(signed(count.at_admission(charge)));
+                *sent = sent.saturating_sub(signed(count.at_admission(cost)));
             }
         }
         self.note(now);
     }
 
     /// An attempt took nothing after all.
-    pub(super) fn voided(&mut self, mark: &Mark, charge: &Charge) {
+    pub(super) fn voided(&mut self, mark: &Mark, cost: &Cost) {
         let place = self.void.partition_point(|(at, _)| *at <= mark.at);
         let up_to = match place.checked_sub(1) {
             Some(before) => self.void[before].1,
@@ -194,7 +196,7 @@ impl Own {
         self.void.insert(place, (mark.at, up_to));
         for (_, sum) in self.void.range_mut(place..) {
             for count in Count::ALL {
-                add(&mut sum[count as usize], count.at_admission(charge));
+                add(&mut sum[count as usize], count.at_admission(cost));
             }
         }
         if self.void.len() > SLOTS_MAX
@@ -278,9 +280,9 @@ mod tests {
     #[test]
     fn each_way_of_counting_has_its_own_sum() {
         let mut own = Own::default();
-        let charge = ChargeRule::Sum.charge(100, 40);
-        let mark = own.sent(secs(1), &charge);
-        own.sent(secs(2), &charge);
+        let cost = Cost::tokens(100, 40);
+        let mark = own.sent(secs(1), &cost);
+        own.sent(secs(2), &cost);
         assert_eq!(own.taken_up_to(&mark, Count::Sum), 140);
         assert_eq!(own.taken(Count::Max), 200);
         assert_eq!(own.taken(Count::Produced), 0);
@@ -289,7 +291,7 @@ mod tests {
             output: 10,
             cached: 0,
         };
-        own.ended(secs(3), &charge, &usage);
+        own.ended(secs(3), &cost, &usage);
         assert_eq!(own.taken(Count::SumSettled), 240);
         assert_eq!(own.taken_at(secs(2), Count::SumSettled), 280);
         assert_eq!(own.taken(Count::OutputSettled), 50);
@@ -301,10 +303,10 @@ mod tests {
     fn what_was_refused_was_never_taken_by_anything_sent_since() {
         let mut own = Own::default();
         let marks: Vec<Mark> = (1..=4)
-            .map(|second| own.sent(secs(second), &Charge::request()))
+            .map(|second| own.sent(secs(second), &Cost::request()))
             .collect();
-        own.voided(&marks[2], &Charge::request());
-        own.voided(&marks[1], &Charge::request());
+        own.voided(&marks[2], &Cost::request());
+        own.voided(&marks[1], &Cost::request());
         let taken: Vec<i64> = marks
             .iter()
             .map(|mark| own.taken_up_to(mark, Count::Requests))
@@ -321,8 +323,8 @@ mod tests {
         let mut own = Own::default();
         for tick in 0..100_000 {
             let now = Timestamp::from_millis(tick * 11);
-            let mark = own.sent(now, &Charge::request());
-            own.voided(&mark, &Charge::request());
+            let mark = own.sent(now, &Cost::request());
+            own.voided(&mark, &Cost::request());
         }
         assert!(own.slots.len() <= SLOTS_MAX && own.void.len() <= SLOTS_MAX);
         assert_eq!(own.taken(Count::Requests), 0);

@@ -61,7 +61,7 @@ fn usual(whole_s: f64) -> Duration {
 /// The name of a limit that the server named.
 pub(super) fn name(kind: LimitKind, window: Duration) -> String {
     let what = match kind {
-        LimitKind::Requests | LimitKind::Concurrency => "r",
+        LimitKind::Requests | LimitKind::Concurrency | LimitKind::Custom(_) => "r",
         LimitKind::TotalTokens => "t",
         LimitKind::InputTokens => "it",
         LimitKind::OutputTokens => "ot",

@@ -11,14 +11,15 @@ use super::charge::Charges;
 use super::mirror::{Mirror, Model, Reply, Seen};
 use super::own::{Count, Mark, Own};
 use super::reading::{self, Bucket};
-use crate::budget::LimitStatus;
-use crate::charge::{Charge, ChargeRule, Settlement};
+use crate::budget::Budget;
+use crate::charge::{Charge, ChargeRule, Cost, Settlement};
 use crate::event::Event;
 use crate::learned::{Learned, LearnedFactor, LearnedLimit};
 use crate::limit::{LimitKind, LimitSpec, Shape};
 use crate::observation::{Observation, QuotaNumbers, Reading};
 use crate::outcome::Usage;
 use crate::time::Timestamp;
+use crate::upstream::UpstreamId;
 
 /// Limits that a server may name; more are not believed.
 const LIMITS_MAX: usize = 16;
@@ -32,11 +33,15 @@ const FOREIGN_STEP: u32 = 50;
 /// All limits that the server names, and what it takes for requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
+    upstream: UpstreamId,
     own: Own,
     charges: Charges,
     limits: Vec<Named>,
     sizes: [Size; 4],
     events: Vec<Event>,
+    /// Whether one request goes alone: nothing has come back yet.
+    alone: bool,
+    in_flight: u64,
 }
 
 /// One limit that the server names.
@@ -52,7 +57,8 @@ struct Named {
     trust: Trust,
     /// What others took when it was last told, in thousandths of the rate.
     foreign_told: u32,
-    admitted: u64,
+    /// Its place among all limits of the engine, where it is told of.
+    place: Option<usize>,
 }
 
 /// Whether replies contradict each other.
@@ -122,14 +128,27 @@ impl Trust {
 }
 
 impl Told {
-    pub(crate) fn new(rule: ChargeRule, settlement: Settlement) -> Self {
+    pub(crate) fn new(upstream: UpstreamId, rule: ChargeRule, settlement: Settlement) -> Self {
         Self {
+            upstream,
             own: Own::default(),
             charges: Charges::new(rule, settlement),
             limits: Vec::new(),
             sizes: [Size::default(); 4],
             events: Vec::new(),
+            alone: false,
+            in_flight: 0,
         }
+    }
+
+    /// One request goes first, and nothing more until something has come back.
+    pub(crate) const fn go_alone(&mut self) {
+        self.alone = true;
+    }
+
+    /// The user declares another way of counting.
+    pub(crate) fn redeclare(&mut self, rule: ChargeRule, settlement: Settlement) {
+        self.charges = Charges::new(rule, settlement);
     }
 
     /// Starts from what an earlier run has learnt: charges are believed, limits wait for the first
@@ -143,7 +162,9 @@ impl Told {
             self.charges.set(factor.kind, model);
         }
         for limit in &learned.limits {
-            if limit.kind == LimitKind::Concurrency || limit.amount == 0 {
+            let spec = LimitSpec::new("", limit.kind, limit.amount, limit.window);
+            let counted = matches!(limit.kind, LimitKind::Concurrency | LimitKind::Custom(_));
+            if counted || spec.check().is_err() || self.limits.len() >= LIMITS_MAX {
                 continue;
             }
             let mut named = Named::new(Timestamp::ZERO, limit.kind, limit.amount, limit.window);
@@ -179,8 +200,8 @@ impl Told {
     }
 
     /// What a request takes from limits when it is admitted, as far as is known.
-    pub(crate) fn reserve(&self, charge: &Charge) -> Charge {
-        self.charges.reserve(charge)
+    pub(crate) fn reserve(&self, cost: &Cost, declared: Charge) -> Charge {
+        self.charges.reserve(cost, declared)
     }
 
     /// What it took in the end. `None` where that is as reserved, or nothing was learnt.
@@ -193,72 +214,86 @@ impl Told {
         self.charges.is_learnt()
     }
 
-    /// Names of limits that the server named begin at this index.
-    pub(crate) fn status(&self) -> impl Iterator<Item = LimitStatus> + '_ {
-        self.limits.iter().map(|named| LimitStatus {
-            spec: named.spec(),
-            admitted: named.admitted,
-            utilisation_millipercent: None,
-        })
+    /// Gives each limit that was named its place among all limits, where it is only told of.
+    pub(crate) fn register(&mut self, now: Timestamp, budget: &mut Budget) {
+        for named in &mut self.limits {
+            let spec = named.spec();
+            match named.place {
+                Some(place) if *budget.spec(place) == spec => {}
+                // It is in no route, so that it limits nothing there; both specs are valid.
+                Some(place) => {
+                    let _ = budget.respec(now, place, spec);
+                }
+                None => named.place = budget.add(spec, Some(self.upstream)).ok(),
+            }
+        }
     }
 
-    /// When all of them let a request start, and which one is last.
-    pub(crate) fn earliest(&self, now: Timestamp, charge: &Charge) -> (Timestamp, usize) {
-        let mut latest = (now, 0);
-        for (index, named) in self.limits.iter().enumerate() {
-            let units = self.units(named.mirror.kind, charge);
+    /// Whether a limit of the budget is one of these.
+    pub(crate) fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        self.limits.iter().filter_map(|named| named.place)
+    }
+
+    /// When all of them let a request start, and which one is last, by its place in the budget.
+    #[inline]
+    pub(crate) fn earliest(&self, now: Timestamp, cost: &Cost) -> (Timestamp, Option<usize>) {
+        if self.alone && self.in_flight > 0 {
+            return (Timestamp::NEVER, None);
+        }
+        let mut latest = (now, None);
+        for named in &self.limits {
+            let units = self.units(named.mirror.kind, cost);
             let earliest = named.mirror.earliest(now, units);
             if earliest > latest.0 {
-                latest = (earliest, index);
+                latest = (earliest, named.place);
             }
         }
         latest
     }
 
     /// A request is sent.
-    pub(crate) fn sent(&mut self, now: Timestamp, charge: &Charge) -> Mark {
-        let mark = self.own.sent(now, charge);
-        for kind in [
-            LimitKind::Requests,
-            LimitKind::TotalTokens,
-            LimitKind::InputTokens,
-            LimitKind::OutputTokens,
-        ] {
-            self.sizes[slot(kind)].add(kind.units(charge));
-        }
+    pub(crate) fn sent(&mut self, now: Timestamp, cost: &Cost, budget: &mut Budget) -> Mark {
+        self.in_flight += 1;
+        let mark = self.own.sent(now, cost);
         for index in 0..self.limits.len() {
             let kind = self.limits[index].mirror.kind;
-            let units = self.units(kind, charge);
+            let units = self.units(kind, cost);
+            self.sizes[slot(kind)].add(units);
             let named = &mut self.limits[index];
             named.mirror.take(now, units);
-            named.admitted = named.admitted.saturating_add(units);
+            if let Some(place) = named.place {
+                budget.count(now, place, units);
+            }
         }
         mark
     }
 
+    /// An attempt is over, in whatever way.
+    pub(crate) const fn over(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.alone = false;
+    }
+
     /// An attempt was answered.
-    pub(crate) fn ended(&mut self, now: Timestamp, charge: &Charge, usage: &Usage) {
-        self.own.ended(now, charge, usage);
+    pub(crate) fn ended(&mut self, now: Timestamp, cost: &Cost, usage: &Usage) {
+        self.own.ended(now, cost, usage);
         for index in 0..self.limits.len() {
             let kind = self.limits[index].mirror.kind;
             let model = self.charges.model(kind);
             if let Some(units) = model.count.at_end(usage) {
-                let from = self.units(kind, charge);
-                self.limits[index]
-                    .mirror
-                    .correct(now, from, model.times(units));
+                let from = self.units(kind, cost);
+                let mirror = &mut self.limits[index].mirror;
+                mirror.correct(now, from, model.times(units));
             }
         }
     }
 
     /// An attempt never reached the server, or was refused: it took nothing.
-    pub(crate) fn voided(&mut self, now: Timestamp, mark: &Mark, charge: &Charge) {
-        self.own.voided(mark, charge);
+    pub(crate) fn voided(&mut self, now: Timestamp, mark: &Mark, cost: &Cost) {
+        self.own.voided(mark, cost);
         for index in 0..self.limits.len() {
-            let units = self.units(self.limits[index].mirror.kind, charge);
-            let named = &mut self.limits[index];
-            named.mirror.correct(now, units, 0);
-            named.admitted = named.admitted.saturating_sub(units);
+            let units = self.units(self.limits[index].mirror.kind, cost);
+            self.limits[index].mirror.correct(now, units, 0);
         }
     }
 
@@ -279,17 +314,17 @@ impl Told {
         &mut self,
         now: Timestamp,
         mark: &Mark,
-        charge: &Charge,
+        cost: &Cost,
         observation: &Observation,
         refused: bool,
     ) {
         if let Some(units) = observation.charged_tokens
-            && self.charges.said(LimitKind::TotalTokens, charge, units)
+            && self.charges.said(LimitKind::TotalTokens, cost, units)
         {
             self.recount(now, LimitKind::TotalTokens);
         }
         for reading in &observation.readings {
-            if reading.kind == LimitKind::Concurrency {
+            if matches!(reading.kind, LimitKind::Concurrency | LimitKind::Custom(_)) {
                 continue;
             }
             let Some(index) = self.find(now, reading) else {
@@ -302,7 +337,7 @@ impl Told {
             let Some(seen) = reading::seen(reading) else {
                 continue;
             };
-            self.observe(now, mark, charge, index, seen, refused);
+            self.observe(now, mark, cost, index, seen, refused);
         }
         let oldest = self.limits.iter().map(|named| named.mirror.oldest()).min();
         self.own.forget_before(oldest.unwrap_or(Timestamp::ZERO));
@@ -314,14 +349,14 @@ impl Told {
         &mut self,
         now: Timestamp,
         mark: &Mark,
-        charge: &Charge,
+        cost: &Cost,
         quota: Option<&QuotaNumbers>,
     ) {
         let Some(numbers) = quota else {
             return;
         };
         if let (Some(kind), Some(units)) = (numbers.kind, numbers.requested)
-            && self.charges.said(kind, charge, units)
+            && self.charges.said(kind, cost, units)
         {
             self.recount(now, kind);
         }
@@ -344,7 +379,7 @@ impl Told {
             return;
         }
         if let Some(seen) = reading::seen(&reading) {
-            self.observe(now, mark, charge, index, seen, true);
+            self.observe(now, mark, cost, index, seen, true);
         }
     }
 
@@ -352,7 +387,7 @@ impl Told {
         &mut self,
         now: Timestamp,
         mark: &Mark,
-        charge: &Charge,
+        cost: &Cost,
         index: usize,
         seen: Seen,
         refused: bool,
@@ -363,7 +398,7 @@ impl Told {
         let units = if refused {
             0
         } else {
-            model.times(model.count.at_admission(charge))
+            model.times(model.count.at_admission(cost))
         };
         let size = self.sizes[slot(kind)].of_rate() * model.factor();
         let was_anchored = named.mirror.is_anchored();
@@ -384,6 +419,7 @@ impl Told {
             if named.trust.moved(share) {
                 named.doubt_changed();
                 self.events.push(Event::HeadersDoubted {
+                    upstream: self.upstream,
                     limit: named.name.clone(),
                     doubted: named.trust.doubted,
                 });
@@ -431,6 +467,7 @@ impl Told {
         }
         if let Some(rule) = model.count.in_words() {
             self.events.push(Event::ChargeLearned {
+                upstream: self.upstream,
                 kind,
                 rule,
                 permille: model.permille,
@@ -444,6 +481,7 @@ impl Told {
         if permille.abs_diff(named.foreign_told) >= FOREIGN_STEP {
             named.foreign_told = permille;
             self.events.push(Event::ForeignUse {
+                upstream: self.upstream,
                 limit: named.name.clone(),
                 permille,
             });
@@ -488,6 +526,7 @@ impl Told {
         let mut named = Named::new(now, reading.kind, amount, window);
         named.said_window = reading.window;
         self.events.push(Event::LimitLearned {
+            upstream: self.upstream,
             limit: named.name.clone(),
             kind: reading.kind,
             amount,
@@ -521,6 +560,7 @@ impl Told {
             return true;
         }
         self.events.push(Event::LimitChanged {
+            upstream: self.upstream,
             limit: named.name.clone(),
             from: named.mirror.amount,
             to: amount,
@@ -535,13 +575,13 @@ impl Told {
 
     /// What a request takes from a limit when it is admitted. What is charged as it is produced is
     /// expected to be as much as was usual.
-    fn units(&self, kind: LimitKind, charge: &Charge) -> u64 {
+    fn units(&self, kind: LimitKind, cost: &Cost) -> u64 {
         let model = self.charges.model(kind);
         let count = match model.count {
             Count::Produced => Count::Output,
             count => count,
         };
-        model.times(count.at_admission(charge))
+        model.times(count.at_admission(cost))
     }
 }
 
@@ -555,7 +595,7 @@ impl Named {
             bucket: Bucket::default(),
             trust: Trust::default(),
             foreign_told: 0,
-            admitted: 0,
+            place: None,
         };
         named.bucket_changed();
         named
@@ -600,7 +640,7 @@ impl Named {
 
 const fn slot(kind: LimitKind) -> usize {
     match kind {
-        LimitKind::Requests | LimitKind::Concurrency => 0,
+        LimitKind::Requests | LimitKind::Concurrency | LimitKind::Custom(_) => 0,
         LimitKind::TotalTokens => 1,
         LimitKind::InputTokens => 2,
         LimitKind::OutputTokens => 3,

@@ -2,8 +2,12 @@ use super::*;
 
 const MINUTE_UNITS: f64 = 10_000.0;
 
-fn charge(input: u64, output: u64) -> Charge {
-    ChargeRule::Sum.charge(input, output)
+fn charge(input: u64, output: u64) -> Cost {
+    Cost::tokens(input, output)
+}
+
+fn reserve(charges: &Charges, cost: &Cost) -> Charge {
+    charges.reserve(cost, ChargeRule::Sum.of(cost))
 }
 
 #[test]
@@ -12,7 +16,7 @@ fn what_a_server_says_outright_is_believed_at_once() {
     let request = charge(300, 100);
     assert!(charges.said(LimitKind::TotalTokens, &request, 800));
     assert_eq!(charges.model(LimitKind::TotalTokens).permille, 2_000);
-    assert_eq!(charges.reserve(&request).total, 800);
+    assert_eq!(reserve(&charges, &request).total, 800);
     assert!(!charges.said(LimitKind::TotalTokens, &request, 800));
 }
 
@@ -35,9 +39,9 @@ fn absurd_numbers_have_bounded_consequences() {
     let mut charges = Charges::new(ChargeRule::Sum, Settlement::None);
     charges.said(LimitKind::TotalTokens, &charge(1, 0), u64::MAX);
     assert_eq!(charges.model(LimitKind::TotalTokens).permille, 10_000);
-    assert_eq!(charges.reserve(&charge(u64::MAX, 1)).total, u64::MAX);
+    assert_eq!(reserve(&charges, &charge(u64::MAX, 1)).total, u64::MAX);
     charges.said(LimitKind::TotalTokens, &charge(1, 0), 0);
-    charges.said(LimitKind::TotalTokens, &Charge::default(), 5);
+    charges.said(LimitKind::TotalTokens, &Cost::default(), 5);
 }
 
 /// Stretches of uneven sending, of which the server takes `factor` by `truth`, and others `others`

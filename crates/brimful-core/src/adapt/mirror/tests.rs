@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::charge::Charge;
+use crate::charge::Cost;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const PLAIN: Model = Model {
@@ -74,7 +74,7 @@ impl Rig {
     }
 
     fn send(&mut self, now: Timestamp) {
-        let mark = self.own.sent(now, &Charge::request());
+        let mark = self.own.sent(now, &Cost::request());
         self.mirror.take(now, 1);
         let delay = JITTER.mul_f64(self.rng.f64());
         self.sent.push((now + delay, mark));
@@ -138,12 +138,12 @@ impl Rig {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// With nobody else nothing is refused, and hardly anything of the rate is given away.
     #[test]
     fn alone_nothing_is_refused_and_the_rate_is_used(
-        amount in 60u64..3_000,
+        amount in 60u64..1_200,
         part in 0.05f64..1.0,
         lag_ms in 50u64..20_000,
         seed in 0u64..1_000,
@@ -172,7 +172,7 @@ proptest! {
         let mut now = Timestamp::ZERO;
         for (gap_ms, left, refused) in replies {
             now = now + Duration::from_millis(gap_ms);
-            let mark = own.sent(now, &Charge::request());
+            let mark = own.sent(now, &Cost::request());
             mirror.take(now, 1);
             let left = left.rem_euclid(1_000_000_000_000_000);
             let reply = Reply {
@@ -221,8 +221,8 @@ fn what_others_take_is_noticed_and_left_to_them() {
 #[test]
 fn a_refusal_is_what_shows_the_level_when_answers_are_late() {
     let mut rig = Rig::new(600, 600.0, Duration::from_secs(30), 1);
-    let mark = rig.own.sent(Timestamp::ZERO, &Charge::request());
-    rig.own.voided(&mark, &Charge::request());
+    let mark = rig.own.sent(Timestamp::ZERO, &Cost::request());
+    rig.own.voided(&mark, &Cost::request());
     let reply = Reply {
         mark: &mark,
         units: 0,

@@ -5,7 +5,12 @@ const MINUTE: Duration = Duration::from_secs(60);
 const MS: Duration = Duration::from_millis(1);
 
 fn told() -> Told {
-    Told::new(ChargeRule::Sum, Settlement::None)
+    Told::new(UpstreamId(0), ChargeRule::Sum, Settlement::None)
+}
+
+/// Where limits are told of, to nobody.
+fn no_budget() -> Budget {
+    Budget::new(Vec::new()).unwrap()
 }
 
 fn reading(limit: u64, remaining: u64) -> Reading {
@@ -31,9 +36,9 @@ fn observation(reading: Reading) -> Observation {
 fn hear(told: &mut Told, from: u64, count: u64, reading: impl Fn(u64) -> Reading) {
     for number in from..from + count {
         let now = Timestamp::from_millis(number * 100);
-        let mark = told.sent(now, &Charge::request());
+        let mark = told.sent(now, &Cost::request(), &mut no_budget());
         let observation = observation(reading(number));
-        told.observed(now, &mark, &Charge::request(), &observation, false);
+        told.observed(now, &mark, &Cost::request(), &observation, false);
     }
 }
 
@@ -58,14 +63,15 @@ fn a_limit_that_is_named_is_one_of_the_limits_from_then_on() {
     hear(&mut told, 1, 1, |_| reading(600, 599));
     let events: Vec<Event> = told.events().collect();
     assert_eq!(names(events), ["told-rpm=600/60s"]);
-    let limits: Vec<LimitStatus> = told.status().collect();
-    assert_eq!(limits[0].spec.amount, 600);
-    assert_eq!(limits[0].spec.burst, Some(600));
     let now = Timestamp::from_millis(100);
-    assert_eq!(told.earliest(now, &Charge::request()).0, now);
+    assert_eq!(told.earliest(now, &Cost::request()).0, now);
     hear(&mut told, 2, 1, |_| reading(600, 0));
     let now = Timestamp::from_millis(200);
-    assert!(told.earliest(now, &Charge::request()).0 > now + 1000 * MS);
+    assert!(told.earliest(now, &Cost::request()).0 > now + 1000 * MS);
+    let mut budget = no_budget();
+    told.register(Timestamp::ZERO, &mut budget);
+    assert_eq!(told.places().collect::<Vec<_>>(), [0]);
+    assert_eq!(budget.spec(0).burst, Some(600));
 }
 
 #[test]
@@ -108,7 +114,7 @@ fn levels_that_jump_up_and_down_are_doubted_until_they_are_calm() {
     // No longer than it takes at an even pace, although the last reply left nothing.
     hear(&mut told, 100, 1, |_| reading(600, 0));
     let now = Timestamp::from_secs(11);
-    let wait = told.earliest(now, &Charge::request()).0.since(now);
+    let wait = told.earliest(now, &Cost::request()).0.since(now);
     assert!(wait < 150 * MS, "{wait:?}");
     hear(&mut told, 120, 100, |_| reading(600, 300));
     let events: Vec<Event> = told.events().collect();
@@ -118,10 +124,10 @@ fn levels_that_jump_up_and_down_are_doubted_until_they_are_calm() {
 #[test]
 fn the_numbers_of_a_429_set_the_level_and_teach_the_charge() {
     let mut told = told();
-    let charge = ChargeRule::Sum.charge(300, 100);
+    let cost = Cost::tokens(300, 100);
     let now = Timestamp::from_secs(1);
-    let mark = told.sent(now, &charge);
-    told.voided(now, &mark, &charge);
+    let mark = told.sent(now, &cost, &mut no_budget());
+    told.voided(now, &mark, &cost);
     let numbers = QuotaNumbers {
         kind: Some(LimitKind::TotalTokens),
         window: Some(MINUTE),
@@ -130,12 +136,12 @@ fn the_numbers_of_a_429_set_the_level_and_teach_the_charge() {
         requested: Some(800),
         wait: None,
     };
-    told.refused(now, &mark, &charge, Some(&numbers));
+    told.refused(now, &mark, &cost, Some(&numbers));
     // 500 are there, 800 are needed, and the margin of 1.2 s stays.
-    let (at, _) = told.earliest(now, &charge);
+    let (at, _) = told.earliest(now, &cost);
     assert!(at >= now + 1_400 * MS && at < now + 4_000 * MS, "{at:?}");
     assert_eq!(told.learned().charges[0].permille, 2_000);
-    assert_eq!(told.reserve(&charge).total, 800);
+    assert_eq!(told.reserve(&cost, ChargeRule::Sum.of(&cost)).total, 800);
 }
 
 #[test]
@@ -147,8 +153,8 @@ fn what_was_learnt_is_where_the_next_run_starts() {
     second.start_from(&learned);
     // Evenly until the first reply: nobody knows who has used the limit meanwhile.
     let now = Timestamp::from_secs(1);
-    second.sent(now, &Charge::request());
-    let (at, _) = second.earliest(now, &Charge::request());
+    second.sent(now, &Cost::request(), &mut no_budget());
+    let (at, _) = second.earliest(now, &Cost::request());
     assert!(at > now + 90 * MS && at < now + 110 * MS, "{at:?}");
     hear(&mut second, 11, 3, |_| reading(600, 500));
     assert!(second.events().next().is_none(), "it is known already");
@@ -167,7 +173,7 @@ fn hostile_replies_add_no_more_than_a_bounded_number_of_limits() {
         window: Some(Duration::from_secs(number)),
         ..reading(600, 3)
     });
-    assert_eq!(told.status().count(), LIMITS_MAX);
+    assert_eq!(told.learned().limits.len(), LIMITS_MAX);
     hear(&mut told, 600, 10, |_| Reading {
         limit: Some(0),
         remaining: Some(u64::MAX),

@@ -20,8 +20,8 @@ fn left(limit: u64, remaining: u64) -> Observation {
 
 fn submit(engine: &mut Engine, now: Timestamp, request: u32) {
     let request = RequestId(request);
-    let charge = Charge::request();
-    engine.handle_input(now, Input::Submit { request, charge });
+    let cost = Cost::request();
+    engine.handle_input(now, Input::Submit { request, cost });
 }
 
 /// The attempts that start, and the events.
@@ -29,7 +29,7 @@ fn drain(engine: &mut Engine) -> (Vec<AttemptId>, Vec<Event>) {
     let (mut starts, mut events) = (Vec::new(), Vec::new());
     while let Some(output) = engine.poll_output() {
         match output {
-            Output::Start { attempt } => starts.push(attempt),
+            Output::Start { attempt, .. } => starts.push(attempt),
             Output::Event(event) => events.push(event),
             _ => {}
         }
@@ -40,7 +40,7 @@ fn drain(engine: &mut Engine) -> (Vec<AttemptId>, Vec<Event>) {
 #[test]
 fn the_first_request_goes_alone_and_what_its_reply_allows_follows_at_once() {
     let mut config = EngineConfig::new(Vec::new());
-    config.first_alone = true;
+    config.upstreams[0].first_alone = true;
     let mut engine = Engine::new(config).unwrap();
     let now = Timestamp::ZERO;
     for request in 0..1_000 {
@@ -70,15 +70,15 @@ fn the_first_request_goes_alone_and_what_its_reply_allows_follows_at_once() {
     let (starts, _) = drain(&mut engine);
     // All but the margin and what others may take before they are noticed.
     assert!((400..600).contains(&starts.len()), "{}", starts.len());
-    assert_eq!(engine.status(now).binding, Some(0));
-    assert_eq!(engine.limits()[0].spec.name, "told-rpm");
+    let binding = engine.status(now).binding.unwrap();
+    assert_eq!(engine.limits()[binding].spec.name, "told-rpm");
     assert!(engine.poll_timeout().is_some());
 }
 
 #[test]
 fn a_reply_that_names_nothing_lets_all_go() {
     let mut config = EngineConfig::new(Vec::new());
-    config.first_alone = true;
+    config.upstreams[0].first_alone = true;
     let mut engine = Engine::new(config).unwrap();
     for request in 0..10 {
         submit(&mut engine, Timestamp::ZERO, request);
@@ -127,9 +127,12 @@ fn what_was_learnt_comes_out_and_goes_in_again() {
             observation,
         },
     );
-    let learned = engine.learned();
+    let learned = engine.learned(UpstreamId(0), Lane(0));
     assert_eq!(learned.limits[0].amount, 600);
     let mut config = rpm(60);
-    config.learned = learned.clone();
-    assert_eq!(Engine::new(config).unwrap().learned().limits[0].amount, 600);
+    config.upstreams[0].learned = vec![(Lane(0), learned)];
+    let mut engine = Engine::new(config).unwrap();
+    submit(&mut engine, Timestamp::ZERO, 0);
+    let learned = engine.learned(UpstreamId(0), Lane(0));
+    assert_eq!(learned.limits[0].amount, 600);
 }
