@@ -12,6 +12,7 @@
 mod charge;
 mod level;
 mod mirror;
+mod named;
 mod own;
 mod reading;
 mod slope;

@@ -147,3 +147,81 @@ pub enum Settlement {
     /// The charge becomes the answer's usage (Bedrock, Anthropic).
     Usage,
 }
+
+/// What a provider counts of an answer's usage when it settles, in per cent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageWeights {
+    /// Of input tokens that came from its cache: 0 where they are free. Default 100.
+    pub cached_percent: u32,
+    /// Of output tokens: 500 where each counts as five. Default 100.
+    pub output_percent: u32,
+}
+
+impl Default for UsageWeights {
+    fn default() -> Self {
+        Self {
+            cached_percent: 100,
+            output_percent: 100,
+        }
+    }
+}
+
+impl UsageWeights {
+    /// The usage as it counts, rounded up.
+    #[must_use]
+    pub fn of(self, usage: Usage) -> Usage {
+        let part = |tokens: u64, percent: u32| {
+            let counted = (u128::from(tokens) * u128::from(percent)).div_ceil(100);
+            u64::try_from(counted).unwrap_or(u64::MAX)
+        };
+        let cached = usage.cached.min(usage.input);
+        let counted = part(cached, self.cached_percent);
+        Usage {
+            input: (usage.input - cached).saturating_add(counted),
+            output: part(usage.output, self.output_percent),
+            cached: counted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_cached_input_and_dear_output_are_weighed() {
+        let usage = Usage {
+            input: 1_000,
+            output: 30,
+            cached: 600,
+        };
+        let bedrock = UsageWeights {
+            cached_percent: 0,
+            output_percent: 500,
+        };
+        assert_eq!(
+            bedrock.of(usage),
+            Usage {
+                input: 400,
+                output: 150,
+                cached: 0
+            }
+        );
+        assert_eq!(UsageWeights::default().of(usage), usage);
+    }
+
+    #[test]
+    fn weighing_cannot_overflow_and_believes_no_more_cached_than_input() {
+        let usage = Usage {
+            input: 5,
+            output: u64::MAX,
+            cached: u64::MAX,
+        };
+        let dear = UsageWeights {
+            cached_percent: 0,
+            output_percent: 1_500,
+        };
+        assert_eq!(dear.of(usage).input, 0);
+        assert_eq!(dear.of(usage).output, u64::MAX);
+    }
+}

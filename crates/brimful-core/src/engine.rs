@@ -22,7 +22,7 @@ use crate::outcome::{Class, Failure, Usage};
 use crate::queue::Queue;
 use crate::retry::{RetryBudget, RetryPolicy};
 use crate::time::Timestamp;
-use crate::timer::TimerTable;
+use crate::timer::{Timer, TimerTable};
 use crate::upstream::{Chooser, Hold, Upstream, UpstreamId, UpstreamStatus, Way};
 use std::collections::VecDeque;
 
@@ -103,8 +103,8 @@ pub enum Outcome {
     Dead(Failure),
     /// It can never fit a limit of any upstream that serves it: a dead letter that was never sent.
     NeverFits(Never),
-    /// No upstream that serves its lane is left: wrong keys, empty wallets, or none ever did. Others
-    /// go on; it may be sent again.
+    /// No upstream that serves its lane is left: wrong keys, empty wallets, or none ever did.
+    /// Others go on; it may be sent again.
     NoUpstream,
     /// It was not answered because the run stops or the caller gave up; it may be sent again.
     Abandoned,
@@ -211,6 +211,8 @@ pub struct Engine {
     entries: Vec<Option<Entry>>,
     submitted: u64,
     in_flight: usize,
+    /// The attempt whose reply's levels are not taken in yet.
+    heard: Option<AttemptId>,
     binding: Option<usize>,
     stopped: Option<StopReason>,
     rng: fastrand::Rng,
@@ -235,6 +237,7 @@ impl Engine {
             entries: Vec::new(),
             submitted: 0,
             in_flight: 0,
+            heard: None,
             binding: None,
             stopped: None,
             rng: fastrand::Rng::with_seed(config.seed),
@@ -250,12 +253,13 @@ impl Engine {
     /// When a request is submitted under a number that is in use: its answer would be told to the
     /// wrong caller. Nothing that a server says leads to a panic.
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
+        self.take_in(now, &input);
         match input {
             Input::Submit { request, cost } => self.submit(now, request, cost),
             Input::Observed {
                 attempt,
                 observation,
-            } => self.observed(now, attempt, observation),
+            } => self.observed(attempt, observation),
             Input::Finished { attempt, result } => self.finished(now, attempt, result),
             Input::Cancel(request) => self.cancel(request),
             Input::Reconfigure(config) => self.reconfigure(now, &config),
@@ -263,6 +267,9 @@ impl Engine {
             Input::Tick => {}
         }
         self.pump(now);
+        if self.heard.is_some() {
+            self.timers.set(Timer::Heard, now);
+        }
     }
 
     /// The next thing to do, until there is none.
@@ -313,9 +320,9 @@ impl Engine {
         told.map(|told| told.learned()).unwrap_or_default()
     }
 
-    /// What a limit counts at `now`, oldest first, to be counted on by a later run: for windows that
-    /// outlive one. Nothing for concurrency, for buckets of unknown capacity, and for limits that do
-    /// not exist.
+    /// What a limit counts at `now`, oldest first, to be counted on by a later run: for windows
+    /// that outlive one. Nothing for concurrency, for buckets of unknown capacity, and for limits
+    /// that do not exist.
     #[must_use]
     pub fn level(&self, now: Timestamp, limit: usize) -> Vec<Taken> {
         match limit < self.budget.len() {
@@ -324,8 +331,8 @@ impl Engine {
         }
     }
 
-    /// Counts what was taken from a limit before, oldest first, besides what it counts already. What
-    /// is older than its window is left out.
+    /// Counts what was taken from a limit before, oldest first, besides what it counts already.
+    /// What is older than its window is left out.
     pub fn restore_level(&mut self, now: Timestamp, limit: usize, taken: &[Taken]) {
         if limit < self.budget.len() {
             self.budget.restore(now, limit, taken);

@@ -42,7 +42,7 @@ mod timer;
 mod upstream;
 
 pub use budget::{Balance, Budget, LimitStatus, Refusal, Reservation, Sums};
-pub use charge::{CUSTOM_KINDS, Charge, ChargeRule, Cost, Lane, Settlement};
+pub use charge::{CUSTOM_KINDS, Charge, ChargeRule, Cost, Lane, Settlement, UsageWeights};
 pub use engine::{
     AttemptId, AttemptResult, Engine, EngineConfig, EngineConfigError, Input, Outcome, Output,
     RequestId, Status, StopReason,

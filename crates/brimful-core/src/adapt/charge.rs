@@ -21,7 +21,9 @@ const UNEVEN_LEAST: f64 = 0.02;
 /// The largest standard error of a factor that is believed, as a part of it.
 const ERROR_MOST: f64 = 0.1;
 /// What another way of counting must leave unexplained, at most, of what the present one does.
-const BETTER: f64 = 0.5;
+const BETTER: f64 = 0.3;
+/// How far from 1 its factor may be: who counts in another way does not estimate otherwise too.
+const PLAIN: f64 = 0.15;
 /// Factors closer to each other are the same: estimates of tokens differ by as much.
 const SAME: f64 = 0.08;
 /// Factors beyond are errors of the server's.
@@ -320,6 +322,7 @@ impl Learner {
         let (mut best, mut with) = (present, now);
         for (index, other) in solved.iter().enumerate() {
             if let Some(other) = other
+                && (other.factor - 1.0).abs() < PLAIN
                 && other.unexplained < BETTER * now.unexplained
                 && other.unexplained < with.unexplained
             {

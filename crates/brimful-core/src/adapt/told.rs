@@ -5,12 +5,11 @@
 //! user's stays an upper bound whatever the server says, and what the server says can only slow
 //! down, never speed up, what the user has limited.
 
-use std::time::Duration;
-
 use super::charge::Charges;
-use super::mirror::{Mirror, Model, Reply, Seen};
+use super::mirror::{Model, Reply, Seen};
+use super::named::{Named, Size};
 use super::own::{Count, Mark, Own};
-use super::reading::{self, Bucket};
+use super::reading;
 use crate::budget::Budget;
 use crate::charge::{Charge, ChargeRule, Cost, Settlement};
 use crate::event::Event;
@@ -25,8 +24,6 @@ use crate::upstream::UpstreamId;
 const LIMITS_MAX: usize = 16;
 /// Replies in a row that must name another amount before it is taken for the limit.
 const CHANGES_AFTER: u32 = 3;
-/// Replies in a row whose numbers must make the same bucket.
-const BUCKET_AFTER: u32 = 3;
 /// What the use of others must change by to be told, in thousandths of the rate.
 const FOREIGN_STEP: u32 = 50;
 
@@ -42,89 +39,6 @@ pub(crate) struct Told {
     /// Whether one request goes alone: nothing has come back yet.
     alone: bool,
     in_flight: u64,
-}
-
-/// One limit that the server names.
-#[derive(Clone, Debug)]
-struct Named {
-    name: String,
-    /// The window that the server named, if it did.
-    said_window: Option<Duration>,
-    mirror: Mirror,
-    /// Another amount that replies have named, and how often in a row.
-    next: Option<(u64, u32)>,
-    bucket: Bucket,
-    trust: Trust,
-    /// What others took when it was last told, in thousandths of the rate.
-    foreign_told: u32,
-    /// Its place among all limits of the engine, where it is told of.
-    place: Option<usize>,
-}
-
-/// Whether replies contradict each other.
-#[derive(Clone, Copy, Debug, Default)]
-struct Trust {
-    /// The direction of the last jump.
-    up: Option<bool>,
-    /// Jumps one way and then the other, less those forgotten.
-    turns: u32,
-    /// Replies since the last jump.
-    calm: u32,
-    doubted: bool,
-}
-
-/// How large requests are.
-#[derive(Clone, Copy, Debug, Default)]
-struct Size {
-    mean: f64,
-    squares: f64,
-}
-
-impl Size {
-    fn add(&mut self, units: u64) {
-        let units = units as f64;
-        let weight = if self.mean == 0.0 { 1.0 } else { 0.02 };
-        self.mean += (units - self.mean) * weight;
-        self.squares += (units * units - self.squares) * weight;
-    }
-
-    /// The mean square ÷ the mean: what a rate varies by when it comes in such requests.
-    fn of_rate(&self) -> f64 {
-        if self.mean > 0.0 {
-            (self.squares / self.mean).max(1.0)
-        } else {
-            1.0
-        }
-    }
-}
-
-impl Trust {
-    /// Turns until replies are doubted, and replies without a jump until they are not.
-    const TURNS: u32 = 4;
-    const CALM: u32 = 64;
-
-    /// A reply has moved the level by so much of what the limit holds. Whether the doubt changed.
-    fn moved(&mut self, share: f64) -> bool {
-        let before = self.doubted;
-        if share.abs() < 0.15 {
-            self.calm += 1;
-            if self.calm % 32 == 0 {
-                self.turns = self.turns.saturating_sub(1);
-            }
-            if self.calm >= Self::CALM {
-                self.doubted = false;
-            }
-        } else {
-            let up = share > 0.0;
-            if self.up.is_some_and(|last| last != up) {
-                self.turns += 1;
-            }
-            self.up = Some(up);
-            self.calm = 0;
-            self.doubted |= self.turns >= Self::TURNS;
-        }
-        self.doubted != before
-    }
 }
 
 impl Told {
@@ -425,6 +339,16 @@ impl Told {
                 });
             }
         }
+        if std::env::var("DBG").is_ok() {
+            let m = &self.limits[index];
+            eprintln!(
+                "{now:?} mark {:?} {} off {off} {} model {:?}",
+                mark.at,
+                m.name,
+                m.mirror.debug(),
+                model
+            );
+        }
         self.tell_foreign(index);
         self.learn_charge(now, mark, index, seen);
     }
@@ -582,59 +506,6 @@ impl Told {
             count => count,
         };
         model.times(count.at_admission(cost))
-    }
-}
-
-impl Named {
-    fn new(now: Timestamp, kind: LimitKind, amount: u64, window: Duration) -> Self {
-        let mut named = Self {
-            name: reading::name(kind, window),
-            said_window: None,
-            mirror: Mirror::new(now, kind, amount, window),
-            next: None,
-            bucket: Bucket::default(),
-            trust: Trust::default(),
-            foreign_told: 0,
-            place: None,
-        };
-        named.bucket_changed();
-        named
-    }
-
-    fn spec(&self) -> LimitSpec {
-        let mirror = &self.mirror;
-        let spec = LimitSpec::new(self.name.clone(), mirror.kind, mirror.amount, mirror.window);
-        if self.bucket.is_proven() {
-            spec.burst(mirror.holds())
-        } else {
-            spec
-        }
-    }
-
-    /// What the numbers of a reply say of how the limit is enforced.
-    fn judge_bucket(&mut self, reading: &Reading) {
-        let (amount, window) = (self.mirror.amount, self.mirror.window);
-        if self.bucket.add(reading, amount, window, BUCKET_AFTER) {
-            self.bucket_changed();
-        }
-    }
-
-    fn bucket_changed(&mut self) {
-        if let Some(holds) = self.bucket.holds() {
-            self.mirror.set_holds(holds);
-        }
-        self.doubt_changed();
-    }
-
-    fn doubt_changed(&mut self) {
-        let even = self.trust.doubted || !self.bucket.is_proven();
-        self.mirror.pace_evenly(even);
-        self.mirror.ignore_level(self.trust.doubted);
-    }
-
-    fn foreign_permille(&self) -> u32 {
-        let share = self.mirror.foreign_per_s() / self.mirror.per_s();
-        (share * 1000.0).round() as u32
     }
 }
 

@@ -1,17 +1,14 @@
 //! What replies say of limits, on its way to those who learn from it.
 
-use super::{AttemptId, AttemptResult, Engine, Entry, Output, RequestId};
+use super::{AttemptId, AttemptResult, Engine, Entry, Input, Output, RequestId};
 use crate::observation::Observation;
 use crate::outcome::Class;
 use crate::time::Timestamp;
 
 impl Engine {
-    pub(super) fn observed(
-        &mut self,
-        now: Timestamp,
-        attempt: AttemptId,
-        observation: Observation,
-    ) {
+    /// Keeps what a reply said until it is known whether the reply is a refusal: as a rule the next
+    /// input says so.
+    pub(super) fn observed(&mut self, attempt: AttemptId, observation: Observation) {
         let entry = self
             .entries
             .get_mut(attempt.request.0 as usize)
@@ -22,11 +19,27 @@ impl Engine {
             debug_assert!(false, "{attempt:?} is not in flight");
             return;
         };
-        let told = self.upstreams[entry.upstream].told_mut(entry.cost.lane);
-        told.observed(now, &entry.mark, &entry.cost, &observation, false);
-        told.register(now, &mut self.budget);
-        self.outputs.extend(told.events().map(Output::Event));
         entry.observation = Some(Box::new(observation));
+        self.heard = Some(attempt);
+    }
+
+    /// Takes in what was heard last, unless `input` is the end of that attempt.
+    pub(super) fn take_in(&mut self, now: Timestamp, input: &Input) {
+        let Some(heard) = self.heard.take() else {
+            return;
+        };
+        if matches!(input, Input::Finished { attempt, .. } if *attempt == heard) {
+            return;
+        }
+        let entry = self.entries.get_mut(heard.request.0 as usize);
+        if let Some(Some(entry)) = entry
+            && let Some(observation) = entry.observation.take()
+        {
+            let told = self.upstreams[entry.upstream].told_mut(entry.cost.lane);
+            told.observed(now, &entry.mark, &entry.cost, &observation, false);
+            told.register(now, &mut self.budget);
+            self.outputs.extend(told.events().map(Output::Event));
+        }
     }
 
     /// What an attempt took of the limits that were named, now that it is over.
@@ -37,21 +50,23 @@ impl Engine {
         let told = self.upstreams[entry.upstream].told_mut(entry.cost.lane);
         let (mark, cost) = (&entry.mark, &entry.cost);
         told.over();
-        let observation = entry.observation.take();
-        match result {
-            AttemptResult::Answered(Some(usage)) => told.ended(now, cost, usage),
-            AttemptResult::NotSent(_) => told.voided(now, mark, cost),
-            AttemptResult::Failed(failure) if failure.class == Class::Throttled => {
-                told.voided(now, mark, cost);
-                // Only now it is known that the request took nothing.
-                if let Some(observation) = observation {
-                    told.observed(now, mark, cost, &observation, true);
-                }
-                told.refused(now, mark, cost, failure.quota.as_ref());
-                told.register(now, &mut self.budget);
-            }
-            _ => {}
+        let refusal = match result {
+            AttemptResult::Failed(failure) if failure.class == Class::Throttled => Some(failure),
+            _ => None,
+        };
+        if refusal.is_some() || matches!(result, AttemptResult::NotSent(_)) {
+            told.voided(now, mark, cost);
         }
+        if let Some(observation) = entry.observation.take() {
+            told.observed(now, mark, cost, &observation, refusal.is_some());
+        }
+        if let Some(failure) = refusal {
+            told.refused(now, mark, cost, failure.quota.as_ref());
+        }
+        if let AttemptResult::Answered(Some(usage)) = result {
+            told.ended(now, cost, usage);
+        }
+        told.register(now, &mut self.budget);
         self.outputs.extend(told.events().map(Output::Event));
     }
 }

@@ -440,8 +440,7 @@ impl<'a> Driver<'a> {
         let Some(sent) = self.sent(slot, serial) else {
             return;
         };
-        let attempt = sent.attempt;
-        let observation = listen(sent.action.as_ref(), grammar, wall_clock);
+        let heard = listen(sent, grammar, wall_clock);
         let result = if sent.way == Way::Unsent {
             AttemptResult::NotSent(Failure::new(Class::Transient))
         } else {
@@ -453,11 +452,8 @@ impl<'a> Driver<'a> {
             *quickest = took.min(*quickest);
             self.report.answering += took;
         }
-        if let Some(observation) = observation {
-            self.input(Input::Observed {
-                attempt,
-                observation,
-            });
+        if let Some(heard) = heard {
+            self.input(heard);
         }
         self.ended(slot, result);
     }
