@@ -49,7 +49,7 @@ impl Told {
     /// Tells those that are new.
     fn tell(&mut self, progress: &Progress) {
         for notice in progress.notices.iter().skip(self.count) {
-            say(self.format, "warning", notice);
+            say(self.format, notice.level, &notice.text);
         }
         self.count = progress.notices.len();
     }

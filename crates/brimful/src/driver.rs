@@ -25,7 +25,7 @@ use crate::journal::EXCEEDS_LIMIT;
 use crate::limits::LimitNote;
 use crate::output::BAD_ROW;
 use crate::outputs::{DeadLetter, Outputs, WriteError};
-use crate::progress::Progress;
+use crate::progress::{Notice, Progress};
 use crate::report::Tally;
 use crate::request::{BadRow, Item, Request};
 use crate::state::{Keeper, unix_ms};
@@ -140,7 +140,7 @@ pub(crate) struct Driver<'a> {
     misdirected: u32,
     keeping: Keeping,
     /// What people should know, each once.
-    notices: Vec<String>,
+    notices: Vec<Notice>,
 }
 
 impl<'a> Driver<'a> {
@@ -422,7 +422,7 @@ impl<'a> Driver<'a> {
                     }
                 }
                 Output::Finish { request, outcome } => self.finish(request, outcome),
-                Output::Event(event) => self.event(event),
+                Output::Event(event) => self.event(now, event),
             }
         }
         let status = self.engine.status(now);
@@ -458,12 +458,7 @@ impl<'a> Driver<'a> {
             self.last_wait
         };
         let outgoing = Outgoing::from(&flight.request);
-        flight.abort = Some(attempt::spawn(
-            &self.shared,
-            slot,
-            outgoing,
-            &self.reports,
-        ));
+        flight.abort = Some(attempt::spawn(&self.shared, slot, outgoing, &self.reports));
     }
 
     fn finish(&mut self, request: RequestId, outcome: Outcome) {
@@ -512,7 +507,8 @@ impl<'a> Driver<'a> {
         self.written(written);
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, now: Timestamp, event: Event) {
+        self.learnt(now, &event);
         match event {
             Event::CooldownStarted { .. } => self.tally.cooldowns += 1,
             Event::Retried { .. } => self.tally.retries += 1,

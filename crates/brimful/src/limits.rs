@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brimful_core::LimitKind;
+use brimful_core::{LearnedCharge, LimitKind};
 
 use crate::daily::DailyReset;
 
@@ -69,5 +69,20 @@ pub const fn counts(kind: LimitKind) -> &'static str {
         LimitKind::OutputTokens => "output_tokens",
         LimitKind::Concurrency => "in_flight",
         LimitKind::Custom(_) => "custom",
+    }
+}
+
+/// The words for how a server counts.
+#[must_use]
+pub const fn charge_name(rule: LearnedCharge) -> &'static str {
+    match rule {
+        LearnedCharge::Sum => "sum",
+        LearnedCharge::Max => "max",
+        LearnedCharge::Input => "input",
+        LearnedCharge::SumSettled => "sum-settled",
+        LearnedCharge::InputSettled => "input-settled",
+        LearnedCharge::Output => "output",
+        LearnedCharge::OutputSettled => "output-settled",
+        LearnedCharge::Produced => "produced",
     }
 }

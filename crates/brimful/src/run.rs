@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use brimful_core::{EngineConfig, EngineConfigError};
+use brimful_providers::observe::HeaderGrammar;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
@@ -72,6 +73,8 @@ pub struct RunOptions {
     pub redactor: Arc<Redactor>,
     /// Limits and retry.
     pub engine: EngineConfig,
+    /// How replies name limits, so that these are followed. `None`, the default: they are not read.
+    pub headers: Option<HeaderGrammar>,
     /// Where levels of long windows are kept. `None`: nowhere, and none of earlier runs count.
     pub keep: Option<KeepOptions>,
     /// What else there is to know of each limit of the engine, in their order. One that is missing
@@ -105,6 +108,7 @@ impl RunOptions {
             target,
             transport,
             engine,
+            headers: None,
             keep: None,
             limits: Vec::new(),
             journal: None,
@@ -285,6 +289,7 @@ impl Run {
         let driver_options = DriverOptions {
             engine: options.engine.clone(),
             limits: options.limits.clone(),
+            headers: options.headers,
             // Announced only now: a run that cannot start disturbs no other.
             keeper: options.keep.take().map(Keeper::open),
             default_output_tokens: options.default_output_tokens,

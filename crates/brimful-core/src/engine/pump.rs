@@ -67,6 +67,9 @@ impl Engine {
             }
             if upstream.wake(now) {
                 self.budget.resume_limits(now, &upstream.limits);
+                for told in upstream.each_told() {
+                    told.resume(now);
+                }
             }
         }
     }
@@ -80,6 +83,8 @@ impl Engine {
         entry.attempts += 1;
         entry.started = now;
         entry.reservation = Some(self.budget.take(now, way.route, charge));
+        let told = self.upstreams[way.upstream].told_mut(lane);
+        entry.mark = told.sent(now, &entry.cost, &mut self.budget);
         entry.upstream = way.upstream;
         if entry.attempts == 1 {
             entry.first_attempt = now;

@@ -6,6 +6,7 @@ use brimful_core::{EngineConfig, Input, LimitKind, LimitSpec, Shape, Taken, Time
 
 use super::Driver;
 use crate::limits::{self, LimitNote, Source};
+use crate::progress::Notice;
 use crate::state::{Keeper, Level, Picture, Saver, unix_ms};
 
 /// How often levels are saved: what was taken since is forgotten by a run that is killed.
@@ -87,7 +88,7 @@ impl Driver<'_> {
             within_the_day(&mut taken, &note);
             self.engine.restore_level(now, index, &taken);
         }
-        self.notices.extend(keeper.take_notices());
+        self.warn(keeper.take_notices());
         self.keeping.saver = Some(keeper.saver());
     }
 
@@ -101,7 +102,8 @@ impl Driver<'_> {
         let picture = self.keeping.saver.as_ref().map(|_| self.picture(now));
         if let (Some(saver), Some(picture)) = (&self.keeping.saver, picture) {
             saver.save(picture);
-            self.notices.extend(saver.take_notices());
+            let warnings = saver.take_notices();
+            self.warn(warnings);
         }
         self.look_at_resets(now);
     }
@@ -110,7 +112,13 @@ impl Driver<'_> {
     pub(super) fn keep_at_the_end(&mut self) {
         let picture = self.picture(self.options.clock.now());
         if let Some(saver) = self.keeping.saver.take() {
-            self.notices.extend(saver.finish(picture));
+            self.warn(saver.finish(picture));
+        }
+    }
+
+    fn warn(&mut self, texts: Vec<String>) {
+        for text in texts {
+            self.notice(Notice::warning(text));
         }
     }
 
@@ -143,7 +151,7 @@ impl Driver<'_> {
 }
 
 /// What is known of a limit of the engine; one that nobody declared was learned.
-fn note_of(notes: &[LimitNote], index: usize, spec: &LimitSpec) -> LimitNote {
+pub(super) fn note_of(notes: &[LimitNote], index: usize, spec: &LimitSpec) -> LimitNote {
     let declared = notes.get(index).cloned();
     declared
         .unwrap_or_else(|| LimitNote::new(limits::counts(spec.kind), spec.window, Source::Learned))

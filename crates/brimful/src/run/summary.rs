@@ -14,7 +14,7 @@ use super::{RunOptions, Target, Totals};
 use crate::clock::Clock;
 use crate::driver::{DriverReport, EndCause};
 use crate::outputs::WriteError;
-use crate::progress::LimitProgress;
+use crate::progress::{LimitProgress, Notice};
 use crate::report::{FailureSum, Quantiles};
 
 /// Ids that a summary names at most; more are counted.
@@ -68,7 +68,7 @@ pub struct Summary {
     pub concurrency_note: Option<String>,
     /// What people were told while the run went on, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub notices: Vec<String>,
+    pub notices: Vec<Notice>,
     /// Ids of requests that were given up in flight; their answers may have been billed.
     pub abandoned_ids: Vec<String>,
     /// Ids whose answer or dead letter could not be written.
