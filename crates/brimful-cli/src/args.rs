@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::mock::MockArgs;
 use crate::units;
 
-pub(crate) use limits::{Charge, LimitArgs, LimitShape, Settle};
+pub(crate) use limits::{Charge, LimitArgs, LimitShape, Settle, Switch};
 
 /// Pushes LLM API requests through rate limits: at the full rate, never over it, losing nothing.
 #[derive(Debug, Parser)]

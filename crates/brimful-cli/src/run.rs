@@ -205,8 +205,9 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
     let mut options = RunOptions::new(source, target, aim.transport, limits.engine);
     options.keep = aim
         .identity
-        .and_then(|who| state::keep(args, &limits.notes, &who));
+        .and_then(|who| state::keep(args, model.as_deref(), &limits.notes, &who));
     options.limits = limits.notes;
+    options.headers = limits.headers;
     options.redactor = aim.redactor;
     options.journal.clone_from(&args.outputs.journal);
     options.durability = match args.outputs.durability {

@@ -8,6 +8,7 @@ mod keep;
 mod learn;
 mod view;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use brimful_core::{
@@ -23,6 +24,7 @@ use crate::attempt::{self, AttemptEnd, Inbox, Reports, Shared, channels};
 use crate::clock::Clock;
 use crate::journal::EXCEEDS_LIMIT;
 use crate::limits::LimitNote;
+use crate::models::ModelLanes;
 use crate::output::BAD_ROW;
 use crate::outputs::{DeadLetter, Outputs, WriteError};
 use crate::progress::{Notice, Progress};
@@ -66,6 +68,8 @@ pub(crate) struct DriverOptions {
     pub(crate) limits: Vec<LimitNote>,
     /// State of earlier runs, to be taken up and kept.
     pub(crate) keeper: Option<Keeper>,
+    /// The lanes of models.
+    pub(crate) lanes: Arc<ModelLanes>,
     /// How replies name limits. `None`: nothing is learnt from them.
     pub(crate) headers: Option<HeaderGrammar>,
     pub(crate) default_output_tokens: u64,
@@ -147,16 +151,19 @@ impl<'a> Driver<'a> {
     pub(crate) fn new(
         mut options: DriverOptions,
         transport: Transport,
-        redactor: std::sync::Arc<crate::redact::Redactor>,
+        redactor: Arc<crate::redact::Redactor>,
         outputs: &'a mut Outputs,
     ) -> Result<(Self, Inbox), EngineConfigError> {
         let now = options.clock.now();
         keep::place_edges(&mut options.engine, &options.limits, now, unix_ms());
+        let keeper = options.keeper.take();
+        if let Some(keeper) = keeper.as_ref().filter(|_| options.headers.is_some()) {
+            keep::recall(&mut options.engine, &options.lanes, keeper);
+        }
         let engine = Engine::new(options.engine.clone())?;
         let limits = engine.limits().into_iter();
         let limit_names = limits.map(|limit| limit.spec.name).collect();
         let (reports, inbox) = channels();
-        let keeper = options.keeper.take();
         let mut driver = Self {
             tally: Tally::new(options.price),
             shared: Shared {

@@ -163,6 +163,19 @@ impl ModelLanes {
         within.map(|(_, lane)| *lane).collect()
     }
 
+    /// The groups whose models go in a lane, joined by ` & `; `None` for models in no group.
+    #[must_use]
+    pub fn label(&self, lane: u16) -> Option<String> {
+        let (groups, _) = self.lanes.iter().find(|(_, number)| **number == lane)?;
+        let within = self
+            .groups
+            .iter()
+            .zip(groups)
+            .filter(|(_, within)| **within);
+        let names: Vec<String> = within.map(|(group, _)| group.to_string()).collect();
+        (!names.is_empty()).then(|| names.join(" & "))
+    }
+
     /// How many lanes there are, at least one.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -228,6 +241,9 @@ mod tests {
         assert_ne!(lanes.lane_of(Some("o1")), lanes.lane_of(Some("o3")));
         assert_eq!(lanes.lane_of(None), lanes.lane_of(Some("other")));
         assert_eq!(lanes.lane_of(None), 0);
+        let label = |model| lanes.label(lanes.lane_of(Some(model)));
+        assert_eq!(label("other"), None);
+        assert_eq!(label("gpt-mini").as_deref(), Some("*mini & gpt*"));
         assert!(lanes.count() <= 4 + 4, "{}", lanes.count());
     }
 

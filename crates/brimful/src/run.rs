@@ -289,6 +289,7 @@ impl Run {
         let driver_options = DriverOptions {
             engine: options.engine.clone(),
             limits: options.limits.clone(),
+            lanes: Arc::clone(&options.source.lanes),
             headers: options.headers,
             // Announced only now: a run that cannot start disturbs no other.
             keeper: options.keep.take().map(Keeper::open),

@@ -86,6 +86,10 @@ pub(crate) struct LimitArgs {
     /// Output tokens assumed where a request sets no max_tokens
     #[arg(long, value_name = "N", default_value = "1024", value_parser = units::amount)]
     pub(crate) default_output_tokens: u64,
+    /// Whether limits are learnt while the run goes on: from what replies say of them and from what
+    /// is refused. off: only what is given holds
+    #[arg(long, value_enum, default_value = "on")]
+    pub(crate) learn: Switch,
     /// Keep levels of windows of an hour and more, and what was learnt, in this folder. Default:
     /// $BRIMFUL_STATE_DIR, else $XDG_STATE_HOME/brimful, else ~/.local/state/brimful
     #[arg(long, value_name = "FOLDER", conflicts_with = "no_state")]
@@ -114,4 +118,10 @@ pub(crate) enum Charge {
 pub(crate) enum Settle {
     None,
     Usage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }

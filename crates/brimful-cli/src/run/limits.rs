@@ -14,11 +14,12 @@ use brimful_core::{
     Ramp, RetryPolicy, Settlement, Shape, Timestamp,
 };
 
+use brimful_providers::observe::HeaderGrammar;
 use brimful_providers::profile::{Charging, Profile};
 
 use super::custom::{Counts, CustomLimit};
 use super::{provider, usage};
-use crate::args::{Charge, LimitArgs, LimitShape, RunArgs, Settle};
+use crate::args::{Charge, LimitArgs, LimitShape, RunArgs, Settle, Switch};
 use crate::units::{Burst, Share};
 
 pub(super) use concurrency::concurrency;
@@ -38,6 +39,8 @@ pub(super) struct Limits {
     pub(super) lanes: Arc<ModelLanes>,
     /// What custom kinds count.
     pub(super) units: Vec<UnitExpression>,
+    /// How replies name limits, where that is listened to.
+    pub(super) headers: Option<HeaderGrammar>,
     /// For people.
     pub(super) told: Vec<String>,
 }
@@ -87,7 +90,18 @@ pub(super) fn limits(
         Duration::ZERO,
         Source::Given,
     ));
-    let engine = engine(args, &profile.charge_for(model.unwrap_or_default()), specs);
+    let learns = flags.learn == Switch::On;
+    let is_rated = specs.iter().any(|spec| spec.kind != LimitKind::Concurrency);
+    let headers =
+        Some(profile.replies.headers).filter(|known| learns && *known != HeaderGrammar::None);
+    let mut engine = engine(args, &profile.charge_for(model.unwrap_or_default()), specs);
+    // Only a reply can tell what is allowed.
+    engine.upstreams[0].first_alone = headers.is_some() && !is_rated;
+    if learns && !is_rated {
+        told.push(
+            "no limit is given: it is learnt while the run goes on (--learn off: none)".into(),
+        );
+    }
     // Which is where values out of range are found.
     engine.check().map_err(|error| usage(error.to_string()))?;
     Ok(Limits {
@@ -95,6 +109,7 @@ pub(super) fn limits(
         notes,
         lanes: Arc::new(lanes),
         units,
+        headers,
         told,
     })
 }

@@ -13,7 +13,12 @@ use crate::args::RunArgs;
 use crate::units::Share;
 
 /// What a run keeps. `None`: nothing, because that was asked for or does not work, which is told.
-pub(super) fn keep(args: &RunArgs, limits: &[LimitNote], who: &Identity) -> Option<KeepOptions> {
+pub(super) fn keep(
+    args: &RunArgs,
+    model: Option<&str>,
+    limits: &[LimitNote],
+    who: &Identity,
+) -> Option<KeepOptions> {
     let flags = &args.limits;
     if flags.no_state {
         return None;
@@ -42,11 +47,12 @@ pub(super) fn keep(args: &RunArgs, limits: &[LimitNote], who: &Identity) -> Opti
     };
     let secret = who.secret.as_ref();
     let key = secret.map(|secret| folder.fingerprint(secret.expose_secret()));
-    let model = args.requests.model.as_deref().unwrap_or(ALL_MODELS);
+    let said = args.requests.model.as_deref().unwrap_or(ALL_MODELS);
     Some(KeepOptions {
         upstreams: vec![KeptUpstream {
             key: UpstreamKey::new(&who.place, key, who.account.as_deref()),
-            model: model.to_owned(),
+            model: said.to_owned(),
+            learned_as: model.unwrap_or(ALL_MODELS).to_owned(),
         }],
         folder,
         share_percent: flags.share.unwrap_or(Share::WHOLE).percent(),

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use brimful_core::{EngineConfig, Input, LimitKind, LimitSpec, Shape, Taken, Timestamp};
+use brimful_core::{
+    EngineConfig, Input, Lane, Learned, LimitKind, LimitSpec, Shape, Taken, Timestamp, UpstreamId,
+};
 
 use super::Driver;
 use crate::limits::{self, LimitNote, Source};
+use crate::models::ModelLanes;
 use crate::progress::Notice;
 use crate::state::{Keeper, Level, Picture, Saver, unix_ms};
 
@@ -77,9 +80,11 @@ fn is_near(one: Timestamp, other: Timestamp, window: Duration) -> bool {
 impl Driver<'_> {
     /// Takes over what earlier runs left. Before the first request.
     pub(super) fn take_up_state(&mut self, now: Timestamp, mut keeper: Keeper) {
+        // Learnt limits are not among them: the server tells their levels.
         for (index, status) in self.engine.limits().into_iter().enumerate() {
             let note = note_of(&self.options.limits, index, &status.spec);
-            let Some(window) = kept_window(&status.spec, &note) else {
+            let declared = index < self.options.limits.len();
+            let Some(window) = kept_window(&status.spec, &note).filter(|_| declared) else {
                 continue;
             };
             let upstream = status.upstream.map_or(0, |upstream| upstream.index());
@@ -132,20 +137,64 @@ impl Driver<'_> {
     }
 
     fn picture(&self, now: Timestamp) -> Picture {
-        let limits = self.engine.limits().into_iter().enumerate();
-        let levels = limits.filter_map(|(index, status)| {
-            let note = note_of(&self.options.limits, index, &status.spec);
-            let window = kept_window(&status.spec, &note)?;
-            Some(Level {
-                upstream: status.upstream.map_or(0, |upstream| upstream.index()),
-                models: note.models,
-                counts: note.counts,
+        let mut levels: Vec<Level> = Vec::new();
+        let limits = self.engine.limits().into_iter().zip(&self.options.limits);
+        for (index, (status, note)) in limits.enumerate() {
+            let Some(window) = kept_window(&status.spec, note) else {
+                continue;
+            };
+            let upstream = status.upstream.map_or(0, |upstream| upstream.index());
+            let same = |level: &Level| {
+                let of = (level.upstream, &level.models, &level.counts, level.window);
+                of == (upstream, &note.models, &note.counts, window)
+            };
+            // Two limits that count the same would be found as twice as much.
+            if levels.iter().any(same) {
+                continue;
+            }
+            levels.push(Level {
+                upstream,
+                models: note.models.clone(),
+                counts: note.counts.clone(),
                 window,
                 taken: self.engine.level(now, index),
-            })
-        });
+            });
+        }
         Picture {
-            levels: levels.collect(),
+            levels,
+            learned: self.learned(),
+        }
+    }
+
+    /// What the engine has learnt until now, by upstream and lane.
+    fn learned(&self) -> Vec<(usize, Option<String>, Learned)> {
+        let lanes = &self.options.lanes;
+        let numbers = 0..u16::try_from(lanes.count()).unwrap_or(u16::MAX);
+        let upstreams = 0..self.options.engine.upstreams.len();
+        let learned =
+            upstreams.flat_map(|upstream| numbers.clone().map(move |lane| (upstream, lane)));
+        let learned = learned.map(|(upstream, lane)| {
+            let id = UpstreamId(u16::try_from(upstream).unwrap_or(u16::MAX));
+            (
+                upstream,
+                lanes.label(lane),
+                self.engine.learned(id, Lane(lane)),
+            )
+        });
+        learned
+            .filter(|(.., learned)| *learned != Learned::new())
+            .collect()
+    }
+}
+
+/// Gives the engine what earlier runs have learnt.
+pub(super) fn recall(config: &mut EngineConfig, lanes: &ModelLanes, keeper: &Keeper) {
+    for (number, upstream) in config.upstreams.iter_mut().enumerate() {
+        for lane in 0..u16::try_from(lanes.count()).unwrap_or(u16::MAX) {
+            let learned = keeper.learned(number, lanes.label(lane).as_deref());
+            upstream
+                .learned
+                .extend(learned.map(|learned| (Lane(lane), learned)));
         }
     }
 }

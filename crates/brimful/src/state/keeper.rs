@@ -9,6 +9,9 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use brimful_core::Learned;
+
+use super::learned::LearnedState;
 use super::{
     LevelState, Other, Presence, StateDir, StateError, Taken, UpstreamKey, UpstreamState, unix_ms,
 };
@@ -34,6 +37,8 @@ pub struct KeptUpstream {
     pub key: UpstreamKey,
     /// The model that all requests ask for; [`ALL_MODELS`] where they name it themselves.
     pub model: String,
+    /// The model that what is learnt is kept under: the first that is asked for.
+    pub learned_as: String,
 }
 
 /// The level of one limit at this moment.
@@ -53,6 +58,8 @@ pub(crate) struct Level {
 #[derive(Debug, Default)]
 pub(crate) struct Picture {
     pub(crate) levels: Vec<Level>,
+    /// Number of the upstream, models of the lane if it has some of its own, what was learnt.
+    pub(crate) learned: Vec<(usize, Option<String>, Learned)>,
 }
 
 /// State as it was found at the start.
@@ -68,6 +75,7 @@ pub(crate) struct Keeper {
 struct Kept {
     key: UpstreamKey,
     model: String,
+    learned_as: String,
     presence: Option<Presence>,
     found: UpstreamState,
     /// Other runs that were told of.
@@ -93,7 +101,11 @@ impl Keeper {
     }
 
     fn kept(&mut self, upstream: KeptUpstream) -> Kept {
-        let KeptUpstream { key, model } = upstream;
+        let KeptUpstream {
+            key,
+            model,
+            learned_as,
+        } = upstream;
         let found = match self.folder.load(&key) {
             Ok((found, notes)) => {
                 self.notices.extend(notes);
@@ -111,6 +123,7 @@ impl Keeper {
         let mut kept = Kept {
             key,
             model,
+            learned_as,
             presence,
             found,
             told: BTreeSet::new(),
@@ -147,6 +160,14 @@ impl Keeper {
         taken.iter().map(ago).collect()
     }
 
+    /// What runs before this one have learnt of a lane. `models`: those of the lane, if it has some
+    /// of its own.
+    pub(crate) fn learned(&self, upstream: usize, models: Option<&str>) -> Option<Learned> {
+        let kept = self.kept.get(upstream)?;
+        let model = kept.found.models.get(models.unwrap_or(&kept.learned_as))?;
+        model.learned.as_ref().map(LearnedState::to_core)
+    }
+
     /// Saves from now on.
     pub(crate) fn saver(self) -> Saver {
         // One picture under way and one that waits: a thread that falls behind skips some.
@@ -178,10 +199,20 @@ impl Keeper {
             notices.extend(kept.meet(&others, self.share_percent));
             let levels = picture.levels.iter();
             let levels: Vec<&Level> = levels.filter(|level| level.upstream == number).collect();
-            if levels.is_empty() {
+            let learned = picture.learned.iter();
+            let learned: Vec<_> = learned.filter(|(of, ..)| *of == number).collect();
+            if levels.is_empty() && learned.is_empty() {
                 continue;
             }
-            match kept.save(&self.folder, &levels, &others, *now) {
+            let saved = kept.save(&self.folder, &levels, &others, *now, |state| {
+                for (_, models, learned) in learned {
+                    let model = models.as_deref().unwrap_or(&kept.learned_as);
+                    if let Some(learned) = LearnedState::of(learned, *now) {
+                        state.put_learned(model, learned);
+                    }
+                }
+            });
+            match saved {
                 Ok(notes) => notices.extend(notes),
                 Err(error) if !kept.failed => {
                     kept.failed = true;
@@ -232,6 +263,7 @@ impl Kept {
         levels: &[&Level],
         others: &[Other],
         now: u64,
+        more: impl FnOnce(&mut UpstreamState),
     ) -> Result<Vec<String>, StateError> {
         let run = self.presence.as_ref().map_or("", Presence::run);
         folder.update(&self.key, |state| {
@@ -243,6 +275,7 @@ impl Kept {
                 let ours = ours.map(|level| level_state(level, run, now)).collect();
                 state.put_levels(model, ours, run, others, now);
             }
+            more(state);
         })
     }
 
@@ -325,6 +358,7 @@ mod tests {
             upstreams: vec![KeptUpstream {
                 key: UpstreamKey::new("host", None, None),
                 model: "m".to_owned(),
+                learned_as: "m".to_owned(),
             }],
             share_percent,
         }
@@ -365,7 +399,13 @@ mod tests {
             let levels = vec![level(None, all + 7), level(Some("big*"), some + 5)];
             let saver = keeper.saver();
             saver.save(Picture::default());
-            assert_eq!(saver.finish(Picture { levels }), [""; 0]);
+            assert_eq!(
+                saver.finish(Picture {
+                    levels,
+                    ..Picture::default()
+                }),
+                [""; 0]
+            );
         }
     }
 
@@ -401,7 +441,13 @@ mod tests {
         std::fs::remove_dir_all(folder.path()).unwrap();
         let picture = || {
             let levels = vec![level(None, 1)];
-            (unix_ms(), Picture { levels })
+            (
+                unix_ms(),
+                Picture {
+                    levels,
+                    ..Picture::default()
+                },
+            )
         };
         let notices = keeper.save(&picture());
         assert!(
