@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use brimful_providers::dialect::Endpoint;
+use brimful_providers::profile::CountRule;
 use serde_json::{Map, Value};
 
 use crate::request::Item;
@@ -117,6 +118,9 @@ pub struct SourceOptions {
     /// Column (of a Batch line: top-level key) that holds the input tokens, in the place of the
     /// estimate. An empty cell leaves the estimate.
     pub estimate_column: Option<String>,
+    /// How input tokens are counted where no column says them. Default: by characters. The reader
+    /// has a thread of its own, so that a large body holds up nothing that is in flight.
+    pub count: CountRule,
     /// Only so many rows; `None` is all.
     pub first: Option<u64>,
     /// Longest line in bytes. A longer one is a bad row and not held in memory. 64 MB by default.
@@ -148,6 +152,7 @@ impl SourceOptions {
             params: Map::new(),
             id_column: None,
             estimate_column: None,
+            count: CountRule::Chars,
             first: None,
             line_max_bytes: LINE_MAX_BYTES,
             keep_columns: false,

@@ -127,7 +127,8 @@ impl TokenBucket {
         let mut missing = 0_i128;
         let mut last = before.first().map_or(Duration::ZERO, |taken| taken.age);
         for taken in before.iter().chain([&Taken::default()]) {
-            let refilled = time(last.saturating_sub(taken.age)).saturating_mul(i128::from(bucket.num));
+            let refilled =
+                time(last.saturating_sub(taken.age)).saturating_mul(i128::from(bucket.num));
             missing = missing.saturating_sub(refilled).max(0);
             missing += i128::from(taken.units) * bucket.den;
             last = taken.age;

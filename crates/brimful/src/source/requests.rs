@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, estimate, streams};
+use brimful_providers::count::estimate_for;
+use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, streams};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value};
@@ -238,7 +239,7 @@ impl Maker {
                 self.estimated(&RowView::Json(&row))?
             }
         };
-        let judged = Judged::of(Some(id), &line.path, &body, input_tokens);
+        let judged = self.judged(Some(id), &line.path, &body, input_tokens);
         Ok((line, judged))
     }
 
@@ -262,7 +263,7 @@ impl Maker {
         match self.row_request(place, &view) {
             Ok((value, input_tokens)) => {
                 let body = Json::from(&value);
-                let judged = Judged::of(id.as_deref(), &self.path, &body, input_tokens);
+                let judged = self.judged(id.as_deref(), &self.path, &body, input_tokens);
                 Ok(Draft {
                     id,
                     path: Arc::clone(&self.path),
@@ -328,6 +329,23 @@ impl Maker {
         Ok(Some(id))
     }
 
+    /// `input_tokens`: what the input says in the place of the estimate.
+    fn judged(
+        &self,
+        id: Option<&str>,
+        path: &str,
+        body: &Json<'_>,
+        input_tokens: Option<u64>,
+    ) -> Judged {
+        let mut estimate = estimate_for(self.options.count, path, body);
+        estimate.input_tokens = input_tokens.unwrap_or(estimate.input_tokens);
+        Judged {
+            fingerprint: Fingerprint::of_request_json(id, "POST", path, body),
+            estimate,
+            streams: streams(path, body),
+        }
+    }
+
     /// What the estimate column says; `None` when there is none or its cell is empty.
     fn estimated(&self, view: &RowView<'_>) -> Result<Option<u64>, String> {
         let Some(column) = &self.options.estimate_column else {
@@ -366,19 +384,6 @@ impl Maker {
             "the row has a column {}; {RESERVED_REMEDY}",
             shown(taken)
         ))
-    }
-}
-
-impl Judged {
-    /// `input_tokens`: what the input says in the place of the estimate.
-    fn of(id: Option<&str>, path: &str, body: &Json<'_>, input_tokens: Option<u64>) -> Self {
-        let mut estimate = estimate(path, body);
-        estimate.input_tokens = input_tokens.unwrap_or(estimate.input_tokens);
-        Self {
-            fingerprint: Fingerprint::of_request_json(id, "POST", path, body),
-            estimate,
-            streams: streams(path, body),
-        }
     }
 }
 
