@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::limits::LimitsArgs;
 use crate::mock::MockArgs;
 use crate::units::{self, Burst};
 
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Serve a fake provider with limits, latency and faults, to test programs with
     Mock(Box<MockArgs>),
+    /// Print what is known of a provider's limits, and from where
+    Limits(LimitsArgs),
     /// Print a completion script for a shell
     Completions {
         /// The shell to complete for
@@ -115,9 +118,14 @@ pub(crate) struct RequestArgs {
     /// Column that names each row; must be unique. Default: the row number
     #[arg(long, value_name = "COLUMN")]
     pub(crate) id_column: Option<String>,
-    /// Column with the input tokens of each row. Default: characters / 4
+    /// Column with the input tokens of each row. Default: as --count says
     #[arg(long, value_name = "COLUMN")]
     pub(crate) estimate_column: Option<String>,
+    /// How input tokens are counted: chars, characters / 4, or exact, by the tokenizer of the model
+    /// where that is public (OpenAI's families; others by characters). Default: as the provider
+    /// counts, which `brimful limits` tells
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) count: Option<Count>,
     /// Only the first N rows
     #[arg(long, value_name = "N", value_parser = units::amount)]
     pub(crate) first: Option<u64>,
@@ -130,6 +138,12 @@ pub(crate) struct RequestArgs {
     /// Longest line of the input
     #[arg(long, value_name = "BYTES", default_value = "64MB", value_parser = units::bytes)]
     pub(crate) line_max_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Count {
+    Chars,
+    Exact,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

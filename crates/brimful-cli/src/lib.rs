@@ -3,6 +3,7 @@
 mod args;
 mod config;
 mod exit;
+mod limits;
 mod mock;
 mod pages;
 mod run;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&runtime, *args),
         Command::Mock(args) => runtime.block_on(mock::mock(&args)),
+        Command::Limits(args) => limits::limits(&args),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { command } => pages::man(command.as_deref()),
     };
