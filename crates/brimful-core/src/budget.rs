@@ -221,7 +221,8 @@ impl Budget {
         }
     }
 
-    /// When all limits of `route` admit `charge`, and the one that does last. `Err`: one never does.
+    /// When all limits of `route` admit `charge`, and the one that does last. `Err`: one never
+    /// does.
     #[inline]
     pub(crate) fn earliest(
         &self,

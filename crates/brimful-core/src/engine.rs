@@ -91,8 +91,8 @@ pub enum Outcome {
     Dead(Failure),
     /// It can never fit a limit of any upstream that serves it: a dead letter that was never sent.
     NeverFits(Never),
-    /// No upstream that serves its lane is left: wrong keys, empty wallets, or none ever did. Others
-    /// go on; it may be sent again.
+    /// No upstream that serves its lane is left: wrong keys, empty wallets, or none ever did.
+    /// Others go on; it may be sent again.
     NoUpstream,
     /// It was not answered because the run stops or the caller gave up; it may be sent again.
     Abandoned,
@@ -284,9 +284,9 @@ impl Engine {
         self.budget.status()
     }
 
-    /// What a limit counts at `now`, oldest first, to be counted on by a later run: for windows that
-    /// outlive one. Nothing for concurrency, for buckets of unknown capacity, and for limits that do
-    /// not exist.
+    /// What a limit counts at `now`, oldest first, to be counted on by a later run: for windows
+    /// that outlive one. Nothing for concurrency, for buckets of unknown capacity, and for limits
+    /// that do not exist.
     #[must_use]
     pub fn level(&self, now: Timestamp, limit: usize) -> Vec<Taken> {
         match limit < self.budget.len() {
@@ -295,8 +295,8 @@ impl Engine {
         }
     }
 
-    /// Counts what was taken from a limit before, oldest first, besides what it counts already. What
-    /// is older than its window is left out.
+    /// Counts what was taken from a limit before, oldest first, besides what it counts already.
+    /// What is older than its window is left out.
     pub fn restore_level(&mut self, now: Timestamp, limit: usize, taken: &[Taken]) {
         if limit < self.budget.len() {
             self.budget.restore(now, limit, taken);

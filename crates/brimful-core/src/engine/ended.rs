@@ -197,11 +197,15 @@ impl Engine {
     /// The upstream is of no use to any request, or at least not until a quota of its resets.
     fn upstream_out(&mut self, now: Timestamp, ended: &Ended, failure: &Failure) {
         let class = failure.class;
+        // Who has no other upstream wants to hear of it now, and not after the night.
+        let others = self.upstreams.iter().enumerate();
+        let mut others = others.filter(|&(index, _)| index != ended.upstream);
+        let has_others = others.any(|(_, other)| other.is_usable());
         let state = &mut self.upstreams[ended.upstream];
         let upstream = upstream_id(ended.upstream);
-        let reset = failure
-            .retry_after
-            .filter(|wait| class == Class::Exhausted && *wait <= self.retry.max_request_time);
+        let reset = failure.retry_after.filter(|wait| {
+            class == Class::Exhausted && has_others && *wait <= self.retry.max_request_time
+        });
         if let Some(wait) = reset
             && state.park(now, ended.started, now + wait)
         {
