@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::limits::LimitsArgs;
 use crate::mock::MockArgs;
+use crate::probe::ProbeArgs;
 use crate::units::{self, Burst};
 
 /// Pushes LLM API requests through rate limits: at the full rate, never over it, losing nothing.
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Mock(Box<MockArgs>),
     /// Print what is known of a provider's limits, and from where
     Limits(LimitsArgs),
+    /// Ask the real server what it says of its limits
+    Probe(Box<ProbeArgs>),
     /// Print a completion script for a shell
     Completions {
         /// The shell to complete for
@@ -187,6 +190,12 @@ pub(crate) struct TargetArgs {
     /// Largest head of an answer
     #[arg(long, value_name = "BYTES", default_value = "64KB", value_parser = units::bytes)]
     pub(crate) headers_max_bytes: u64,
+}
+
+impl AsRef<TargetArgs> for RunArgs {
+    fn as_ref(&self) -> &TargetArgs {
+        &self.target
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ mod exit;
 mod limits;
 mod mock;
 mod pages;
+mod probe;
 mod run;
 mod screen;
 mod signals;
@@ -47,6 +48,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&runtime, *args),
         Command::Mock(args) => runtime.block_on(mock::mock(&args)),
         Command::Limits(args) => limits::limits(&args),
+        Command::Probe(args) => runtime.block_on(probe::probe(&args)),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { command } => pages::man(command.as_deref()),
     };

@@ -122,7 +122,13 @@ fn one(profile: &Profile) -> Result<String, std::fmt::Error> {
     let mut notes: Vec<String> = profile
         .ramps
         .iter()
-        .map(|ramp| format!("Growth of {} {}", ramp.words(), cited(&ramp.source, ramp.evidence)))
+        .map(|ramp| {
+            format!(
+                "Growth of {} {}",
+                ramp.words(),
+                cited(&ramp.source, ramp.evidence)
+            )
+        })
         .collect();
     let of_notes = profile.notes.iter();
     notes.extend(of_notes.map(|note| {

@@ -1,9 +1,9 @@
 //! `brimful run`: flags in, a run, an exit code out.
 
 mod limits;
-mod provider;
+pub(crate) mod provider;
 mod report;
-mod target;
+pub(crate) mod target;
 
 use std::io::Write;
 
@@ -15,6 +15,7 @@ use brimful::request::Request;
 use brimful::run::{Run, RunError, RunOptions, Stop, Summary, Target};
 use brimful::source::{Format, Input, Problem, SourceOptions, validate};
 use brimful_core::{Decision, Timestamp};
+use brimful_providers::profile::CountRule;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -160,6 +161,11 @@ fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
     source.params = params(&requests.param)?;
     source.id_column.clone_from(&requests.id_column);
     source.estimate_column.clone_from(&requests.estimate_column);
+    source.count = match requests.count {
+        Some(args::Count::Exact) => CountRule::Exact,
+        Some(args::Count::Chars) => CountRule::Chars,
+        None => provider::count(args),
+    };
     source.first = requests.first;
     source.line_max_bytes = usize::try_from(requests.line_max_bytes).unwrap_or(usize::MAX);
     Ok(source)

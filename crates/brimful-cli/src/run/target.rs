@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::provider::{Api, variable};
 use super::usage;
-use crate::args::{Provider, RunArgs};
+use crate::args::{Provider, RunArgs, TargetArgs};
 use crate::variable::unset;
 
 /// The in-process simulator's time to the first byte: median, and spread of its logarithm.
@@ -31,9 +31,19 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
             .context("the simulator")?;
         return Ok((Transport::Mock(Arc::new(mock)), Arc::default()));
     }
+    let (http, redactor) = http(args)?;
+    Ok((Transport::Http(http), redactor))
+}
+
+/// The provider's API over HTTP, with the key and the headers that the flags name, and what must
+/// not be shown of them.
+pub(crate) fn http(
+    args: &impl AsRef<TargetArgs>,
+) -> anyhow::Result<(Arc<HttpTransport>, Arc<Redactor>)> {
+    let target = args.as_ref();
     let mut secrets = Vec::new();
     let mut headers = HeaderMap::new();
-    for header in &args.target.header {
+    for header in &target.header {
         let (name, mut value, origin) = parse_header(header)?;
         let found = secrets_of_header(&name, &value, origin);
         value.set_sensitive(!found.is_empty());
@@ -50,10 +60,10 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
     let mut options = HttpOptions::new(&*api.base_url);
     options.wire = api.wire();
     options.headers = headers;
-    options.timeout = args.target.timeout;
-    options.connect_timeout = args.target.connect_timeout;
-    options.response_max_bytes = usize::try_from(args.target.response_max_bytes)?;
-    options.headers_max_bytes = usize::try_from(args.target.headers_max_bytes)?;
+    options.timeout = target.timeout;
+    options.connect_timeout = target.connect_timeout;
+    options.response_max_bytes = usize::try_from(target.response_max_bytes)?;
+    options.headers_max_bytes = usize::try_from(target.headers_max_bytes)?;
     let named = api.named(args);
     let http = HttpTransport::new(options).map_err(|error| usage(format!("{named}: {error}")))?;
     if let Some(auth) = http.proxy_authorization() {
@@ -63,10 +73,7 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
             Origin::Environment,
         ));
     }
-    Ok((
-        Transport::Http(Arc::new(http)),
-        Arc::new(Redactor::new(&secrets)),
-    ))
+    Ok((Arc::new(http), Arc::new(Redactor::new(&secrets))))
 }
 
 /// Whether requests go to OpenAI itself, so that its way of charging is known.
@@ -77,9 +84,10 @@ pub(super) fn is_openai(args: &RunArgs) -> bool {
     }
 }
 
-fn key(args: &RunArgs, api: &Api) -> anyhow::Result<Option<SecretString>> {
+fn key(args: &impl AsRef<TargetArgs>, api: &Api) -> anyhow::Result<Option<SecretString>> {
+    let target = args.as_ref();
     let clean = |key: String| SecretString::from(key.trim());
-    if let Some(name) = &args.target.api_key_env {
+    if let Some(name) = &target.api_key_env {
         let key = variable(name).ok_or_else(|| usage(unset("--api-key-env", name)))?;
         return Ok(Some(clean(key)));
     }
@@ -88,7 +96,7 @@ fn key(args: &RunArgs, api: &Api) -> anyhow::Result<Option<SecretString>> {
         .iter()
         .find_map(|name| variable(name))
         .map(clean);
-    let brings_its_own = args.target.header.iter().any(|header| {
+    let brings_its_own = target.header.iter().any(|header| {
         let name = header.split(':').next();
         name.is_some_and(|name| api.is_key_header(name.trim()))
     });

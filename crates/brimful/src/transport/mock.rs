@@ -9,7 +9,7 @@ use brimful_sim::{
     Action, ConfigError, Ending, IncomingRequest, Server, ServerConfig, Stats, Ticket,
 };
 
-use super::{Outgoing, Response, SendError, stream};
+use super::{Outgoing, Protocol, Response, SendError, stream};
 
 /// Sends attempts into a simulated provider.
 #[derive(Debug)]
@@ -63,6 +63,7 @@ impl MockTransport {
             broken_stream: None,
             first_byte,
             first_event: None,
+            protocol: Protocol::default(),
         };
         let result = match reply.action {
             Action::Respond {
