@@ -9,7 +9,9 @@ use brimful_providers::profile::Profile;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::limits::LimitsArgs;
 use crate::mock::MockArgs;
+use crate::probe::ProbeArgs;
 use crate::units;
 
 pub(crate) use limits::{Charge, LimitArgs, LimitShape, Settle, Switch};
@@ -33,6 +35,10 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Serve a fake provider with limits, latency and faults, to test programs with
     Mock(Box<MockArgs>),
+    /// Print what is known of a provider's limits, and from where
+    Limits(LimitsArgs),
+    /// Ask the real server what it says of its limits
+    Probe(Box<ProbeArgs>),
     /// Print a completion script for a shell
     Completions {
         /// The shell to complete for
@@ -121,9 +127,14 @@ pub(crate) struct RequestArgs {
     /// Column that names each row; must be unique. Default: the row number
     #[arg(long, value_name = "COLUMN")]
     pub(crate) id_column: Option<String>,
-    /// Column with the input tokens of each row. Default: characters / 4
+    /// Column with the input tokens of each row. Default: as --count says
     #[arg(long, value_name = "COLUMN")]
     pub(crate) estimate_column: Option<String>,
+    /// How input tokens are counted: chars, characters / 4, or exact, by the tokenizer of the model
+    /// where that is public (OpenAI's families; others by characters). Default: as the provider
+    /// counts, which `brimful limits` tells
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) count: Option<Count>,
     /// Only the first N rows
     #[arg(long, value_name = "N", value_parser = units::amount)]
     pub(crate) first: Option<u64>,
@@ -136,6 +147,12 @@ pub(crate) struct RequestArgs {
     /// Longest line of the input
     #[arg(long, value_name = "BYTES", default_value = "64MB", value_parser = units::bytes)]
     pub(crate) line_max_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Count {
+    Chars,
+    Exact,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -177,6 +194,12 @@ pub(crate) struct TargetArgs {
     /// Largest head of an answer
     #[arg(long, value_name = "BYTES", default_value = "64KB", value_parser = units::bytes)]
     pub(crate) headers_max_bytes: u64,
+}
+
+impl AsRef<TargetArgs> for RunArgs {
+    fn as_ref(&self) -> &TargetArgs {
+        &self.target
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

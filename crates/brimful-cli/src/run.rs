@@ -2,10 +2,10 @@
 
 pub(crate) mod custom;
 mod limits;
-mod provider;
+pub(crate) mod provider;
 mod report;
 mod state;
-mod target;
+pub(crate) mod target;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use brimful::report::Price;
 use brimful::request::Request;
 use brimful::run::{Run, RunError, RunOptions, Stop, Summary, Target};
 use brimful::source::{Format, Input, Problem, SourceOptions, first_model, validate};
+use brimful_providers::profile::CountRule;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -163,6 +164,11 @@ fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
     source.params = params(&requests.param)?;
     source.id_column.clone_from(&requests.id_column);
     source.estimate_column.clone_from(&requests.estimate_column);
+    source.count = match requests.count {
+        Some(args::Count::Exact) => CountRule::Exact,
+        Some(args::Count::Chars) => CountRule::Chars,
+        None => provider::count(args),
+    };
     source.first = requests.first;
     source.line_max_bytes = usize::try_from(requests.line_max_bytes).unwrap_or(usize::MAX);
     Ok(source)

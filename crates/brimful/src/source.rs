@@ -37,6 +37,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use brimful_providers::dialect::Endpoint;
+use brimful_providers::profile::CountRule;
 use serde_json::{Map, Value};
 
 use crate::models::ModelLanes;
@@ -122,6 +123,9 @@ pub struct SourceOptions {
     /// Column (of a Batch line: top-level key) that holds the input tokens, in the place of the
     /// estimate. An empty cell leaves the estimate.
     pub estimate_column: Option<String>,
+    /// How input tokens are counted where no column says them. Default: by characters. The reader
+    /// has a thread of its own, so that a large body holds up nothing that is in flight.
+    pub count: CountRule,
     /// What requests cost of custom kinds, by the number of the kind; at most
     /// [`CUSTOM_KINDS`](brimful_core::CUSTOM_KINDS).
     pub units: Vec<UnitExpression>,
@@ -158,6 +162,7 @@ impl SourceOptions {
             params: Map::new(),
             id_column: None,
             estimate_column: None,
+            count: CountRule::Chars,
             units: Vec::new(),
             lanes: Arc::default(),
             first: None,

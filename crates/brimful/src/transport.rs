@@ -42,6 +42,17 @@ pub struct Response {
     pub first_byte: Instant,
     /// When the first event of a stream arrived. `None` for an answer that came whole.
     pub first_event: Option<Instant>,
+    /// By which protocols it came.
+    pub protocol: Protocol,
+}
+
+/// The protocols of one exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protocol {
+    /// The version of HTTP.
+    pub http: http::Version,
+    /// The version of TLS; `None` on a plain connection and in the simulator.
+    pub tls: Option<rustls::ProtocolVersion>,
 }
 
 /// Why nothing usable came back.
@@ -107,6 +118,20 @@ pub struct Outgoing {
     path: Arc<str>,
     body: Bytes,
     streams: bool,
+}
+
+impl Outgoing {
+    /// A POST of this body that asks for no stream. The path is checked, as that of a [`Request`]
+    /// is.
+    #[must_use]
+    pub fn post(path: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
+        Self {
+            method: http::Method::POST,
+            path: path.into(),
+            body: body.into(),
+            streams: false,
+        }
+    }
 }
 
 impl From<&Request> for Outgoing {

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::provider::{Api, variable};
 use super::usage;
-use crate::args::{Provider, RunArgs};
+use crate::args::{Provider, RunArgs, TargetArgs};
 use crate::variable::unset;
 
 /// The in-process simulator's time to the first byte: median, and spread of its logarithm.
@@ -28,13 +28,13 @@ pub(super) struct Aim {
 }
 
 /// What a provider counts together.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     /// Host and port of the address.
-    pub(super) place: String,
+    pub(crate) place: String,
     /// The key, wherever it stands.
-    pub(super) secret: Option<SecretString>,
+    pub(crate) secret: Option<SecretString>,
     /// Organisation and project, where they are named.
-    pub(super) account: Option<String>,
+    pub(crate) account: Option<String>,
 }
 
 pub(super) fn aim(args: &RunArgs) -> anyhow::Result<Aim> {
@@ -53,9 +53,23 @@ pub(super) fn aim(args: &RunArgs) -> anyhow::Result<Aim> {
             identity: None,
         });
     }
+    let (http, redactor, identity) = http(args)?;
+    Ok(Aim {
+        transport: Transport::Http(http),
+        redactor,
+        identity: Some(identity),
+    })
+}
+
+/// The provider's API over HTTP, with the key and the headers that the flags name; what must not be
+/// shown of them; and as whom it is asked.
+pub(crate) fn http(
+    args: &impl AsRef<TargetArgs>,
+) -> anyhow::Result<(Arc<HttpTransport>, Arc<Redactor>, Identity)> {
+    let target = args.as_ref();
     let mut secrets = Vec::new();
     let mut headers = HeaderMap::new();
-    for header in &args.target.header {
+    for header in &target.header {
         let (name, mut value, origin) = parse_header(header)?;
         let found = secrets_of_header(&name, &value, origin);
         value.set_sensitive(!found.is_empty());
@@ -73,10 +87,10 @@ pub(super) fn aim(args: &RunArgs) -> anyhow::Result<Aim> {
     let mut options = HttpOptions::new(&*api.base_url);
     options.wire = api.wire();
     options.headers = headers;
-    options.timeout = args.target.timeout;
-    options.connect_timeout = args.target.connect_timeout;
-    options.response_max_bytes = usize::try_from(args.target.response_max_bytes)?;
-    options.headers_max_bytes = usize::try_from(args.target.headers_max_bytes)?;
+    options.timeout = target.timeout;
+    options.connect_timeout = target.connect_timeout;
+    options.response_max_bytes = usize::try_from(target.response_max_bytes)?;
+    options.headers_max_bytes = usize::try_from(target.headers_max_bytes)?;
     let named = api.named(args);
     let http = HttpTransport::new(options).map_err(|error| usage(format!("{named}: {error}")))?;
     if let Some(auth) = http.proxy_authorization() {
@@ -86,11 +100,11 @@ pub(super) fn aim(args: &RunArgs) -> anyhow::Result<Aim> {
             Origin::Environment,
         ));
     }
-    Ok(Aim {
-        transport: Transport::Http(Arc::new(http)),
-        redactor: Arc::new(Redactor::new(&secrets)),
-        identity: Some(identity),
-    })
+    Ok((
+        Arc::new(http),
+        Arc::new(Redactor::new(&secrets)),
+        identity,
+    ))
 }
 
 /// Headers that may hold the key, the most usual first.
@@ -119,9 +133,10 @@ fn identity(base_url: &str, headers: &HeaderMap) -> Identity {
     }
 }
 
-fn key(args: &RunArgs, api: &Api) -> anyhow::Result<Option<SecretString>> {
+fn key(args: &impl AsRef<TargetArgs>, api: &Api) -> anyhow::Result<Option<SecretString>> {
+    let target = args.as_ref();
     let clean = |key: String| SecretString::from(key.trim());
-    if let Some(name) = &args.target.api_key_env {
+    if let Some(name) = &target.api_key_env {
         let key = variable(name).ok_or_else(|| usage(unset("--api-key-env", name)))?;
         return Ok(Some(clean(key)));
     }
@@ -130,7 +145,7 @@ fn key(args: &RunArgs, api: &Api) -> anyhow::Result<Option<SecretString>> {
         .iter()
         .find_map(|name| variable(name))
         .map(clean);
-    let brings_its_own = args.target.header.iter().any(|header| {
+    let brings_its_own = target.header.iter().any(|header| {
         let name = header.split(':').next();
         name.is_some_and(|name| api.is_key_header(name.trim()))
     });

@@ -1,142 +1,64 @@
-//! Limits as a user gives them: custom ones, shares, groups of models, requests that never fit.
+//! What is known of providers, as a user asks for it.
 
 use serde_json::Value;
 
-use crate::mock_process::Mock;
-use crate::workdir::TestDir;
-
-fn limit<'a>(summary: &'a Value, name: &str) -> &'a Value {
-    let limits = summary["limits"].as_array().unwrap();
-    limits
-        .iter()
-        .find(|limit| limit["name"] == name)
-        .unwrap_or_else(|| panic!("no {name} in {limits:?}"))
-}
+use crate::workdir::{TestDir, repository};
 
 #[test]
-fn a_share_takes_part_of_every_limit_and_tells_where_it_rounds() {
-    let mock = Mock::start("");
-    let dir = TestDir::new();
-    dir.write_batch("in.jsonl", 3);
-    let flags = "in.jsonl -o out.jsonl --rpm 6001 --tpm 100k --concurrency 9 --share 50%";
-    dir.run_at(mock.url(), flags)
-        .exits(0)
-        .says(&["--share 50 % of rpm 6001 is rounded to 3000"]);
-    let summary = dir.summary("out.jsonl");
-    for (name, amount) in [("rpm", 3000), ("tpm", 50_000), ("concurrency", 4)] {
-        assert_eq!(limit(&summary, name)["amount"], amount, "{name}");
-    }
-    let flags = "in.jsonl -o out.jsonl --rpm 60 --share 150%";
-    dir.run_at(mock.url(), flags).exits(2).says(&["150%"]);
-}
-
-#[test]
-fn a_custom_limit_counts_what_its_expression_gives() {
-    let mock = Mock::start("");
-    let dir = TestDir::new();
-    dir.write("in.csv", "text,n\na,2\nb,3\nc,\nd,9\n");
-    let run = |flags: &str| {
-        dir.run_at(
-            mock.url(),
-            "in.csv -o out.csv --model m --fresh --prompt {{text}}",
-        )
-        .args("--no-state")
-        .args(flags)
-    };
-    run("--limit images=8/1h,of=n")
-        .exits(3)
-        .says(&["limit `images`"]);
-    let summary = dir.summary("out.csv");
-    assert_eq!(limit(&summary, "images")["admitted"], 5);
-    let errors: Vec<String> = dir
-        .csv("out.csv")
-        .iter()
-        .map(|row| row[4].clone())
-        .collect();
-    assert!(errors[1].is_empty() && errors[2].is_empty(), "{errors:?}");
-    assert!(errors[3].contains("`n`, which is ``"), "{errors:?}");
-    let never = "needs 9 of limit `images`, which never admits more than 8";
-    assert!(errors[4].contains(never), "{errors:?}");
-    assert_eq!(mock.count("answered"), 2);
-    run("--strict --limit images=8/1h,of=n").exits(2).says(&[
-        "in.csv:4: limit `images`",
-        "in.csv:5: needs 9 of limit `images`",
-        "2 of 4 rows are bad",
-    ]);
-    run("--limit images=8/1h,of=m")
-        .exits(2)
-        .says(&["`m` is no column"]);
-    assert_eq!(mock.count("answered"), 2, "nothing was sent");
-}
-
-#[test]
-fn a_limit_of_some_models_leaves_the_others_alone() {
-    let mock = Mock::start("");
-    let dir = TestDir::new();
-    let line = |id: usize, model: &str| {
-        let line = crate::workdir::batch_line(&format!("r{id}"));
-        line.replacen("\"model\":\"m\"", &format!("\"model\":\"{model}\""), 1)
-    };
-    let models = ["big-1", "small", "big-2", "small", "big-1", "small"];
-    let lines: String = (0..)
-        .zip(models)
-        .map(|(id, model)| line(id, model))
-        .collect();
-    dir.write("in.jsonl", lines);
-    dir.run_at(mock.url(), "in.jsonl -o out.jsonl --no-state --deadline 1s")
-        .args("--limit big=2/1h,models=big*")
-        .exits(4);
-    let summary = dir.summary("out.jsonl");
-    assert_eq!(limit(&summary, "big")["admitted"], 2);
-    assert_eq!(mock.count("answered"), 2 + 3);
-}
-
-#[test]
-fn custom_limits_may_stand_in_the_configuration_file() {
-    let mock = Mock::start("");
-    let dir = TestDir::new();
-    dir.write_batch("in.jsonl", 2);
-    dir.write(
-        "brimful.toml",
-        "[run]\nrph = 500\nshare = \"50%\"\n[run.limit]\nimages = \"90/1m,of=body.messages|length\"\n",
-    );
-    dir.run_at(
-        mock.url(),
-        "in.jsonl -o out.jsonl --no-state --config brimful.toml",
-    )
-    .exits(0);
-    let summary = dir.summary("out.jsonl");
-    assert_eq!(limit(&summary, "images")["amount"], 45);
-    assert_eq!(limit(&summary, "images")["admitted"], 2);
-    assert_eq!(limit(&summary, "rph")["amount"], 250);
-    dir.write("brimful.toml", "[run]\nlimit = [\"images=0/1m\"]\n");
-    dir.run_at(mock.url(), "in.jsonl -o out.jsonl --config brimful.toml")
-        .exits(2)
-        .says(&["brimful.toml:2", "at least 1"]);
-}
-
-#[test]
-fn flags_about_limits_that_have_no_effect_are_refused() {
-    let dir = TestDir::new();
-    dir.write_batch("in.jsonl", 1);
-    for (flags, told) in [
-        ("--jitter 5ms", "--jitter has no effect without a rate"),
-        ("--ramp +50%/15m --rpd 9", "--ramp has no effect"),
-        (
-            "--daily-reset 00:00@UTC --rpm 9",
-            "--daily-reset has no effect",
-        ),
-        (
-            "--daily-reset 00:00@Nowhere --rpd 9",
-            "00:00@America/Los_Angeles",
-        ),
-        ("--limit images", "NAME=AMOUNT/WINDOW"),
-        ("--rpm 9 --limit rpm=9/1m", "two limits are called `rpm`"),
+fn every_provider_is_listed_with_its_limits() {
+    let listed = TestDir::new().brimful("limits").exits(0).stdout;
+    for (name, word) in [
+        ("openai", "the larger of input and max_tokens"),
+        ("anthropic", "rpm itpm otpm"),
+        ("vllm", "concurrency"),
+        ("generic", "as given"),
     ] {
-        dir.run_at("http://127.0.0.1:9/v1", "in.jsonl -o out.jsonl")
-            .args(flags)
-            .exits(2)
-            .says(&[told]);
+        let line = listed.lines().find(|line| line.starts_with(name));
+        assert!(line.is_some_and(|line| line.contains(word)), "{listed}");
     }
-    assert!(!dir.exists("out.jsonl"));
+}
+
+#[test]
+fn one_provider_is_shown_with_the_sources_of_its_facts() {
+    let shown = TestDir::new().brimful("limits groq").exits(0).stdout;
+    for word in [
+        "Groq (groq)",
+        "GROQ_API_KEY",
+        "token bucket, all at once",
+        "[limits, deduced]",
+        "rpm 30, rpd 1,000, tpm 12,000, tpd 100,000",
+        "https://console.groq.com/docs/rate-limits",
+        "2026-11-22",
+    ] {
+        assert!(shown.contains(word), "no `{word}` in:\n{shown}");
+    }
+}
+
+#[test]
+fn programs_get_the_same_as_json() {
+    let dir = TestDir::new();
+    let one = dir.brimful("limits bedrock --json").exits(0).stdout;
+    let one: Value = serde_json::from_str(&one).unwrap();
+    assert_eq!(one["name"], "bedrock");
+    assert_eq!(one["charge"][1]["output-percent"], 500);
+    let all = dir.brimful("limits --json").exits(0).stdout;
+    let all: Vec<Value> = serde_json::from_str(&all).unwrap();
+    assert_eq!(all.len(), 20);
+}
+
+#[test]
+fn the_page_of_the_documentation_is_what_the_program_prints() {
+    let printed = TestDir::new().brimful("limits --markdown").exits(0).stdout;
+    let kept = std::fs::read_to_string(repository("docs/providers.md")).unwrap();
+    assert!(
+        printed == kept,
+        "brimful limits --markdown > docs/providers.md"
+    );
+}
+
+#[test]
+fn an_unknown_provider_is_refused_with_the_one_that_was_meant() {
+    let dir = TestDir::new();
+    let refused = dir.brimful("limits antropic").exits(2);
+    refused.says(&["`antropic`", "did you mean `anthropic`?", "openrouter"]);
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use brimful_core::{CUSTOM_KINDS, Lane};
-use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, estimate, model_of, streams};
+use brimful_providers::count::estimate_for;
+use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, model_of, streams};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value};
@@ -345,7 +346,7 @@ impl Maker {
     }
 
     fn judged(&self, id: Option<&str>, path: &str, body: &Json<'_>, row: RowCost) -> Judged {
-        let mut estimate = estimate(path, body);
+        let mut estimate = estimate_for(self.options.count, path, body);
         estimate.input_tokens = row.input_tokens.unwrap_or(estimate.input_tokens);
         let model = model_of(path, body);
         Judged {

@@ -17,7 +17,7 @@ use hyper::body::{Body, Incoming};
 use tokio::sync::Semaphore;
 
 use super::dial::{Connection, Dialer, TargetError, chain};
-use super::{OnHead, Outgoing, Response, SendError, stream};
+use super::{OnHead, Outgoing, Protocol, Response, SendError, stream};
 
 /// Connections that are being opened at one time.
 const DIALS_MAX: usize = 64;
@@ -176,9 +176,15 @@ impl HttpTransport {
             match connection.sender.try_send_request(message).await {
                 Ok(response) => {
                     let first_byte = Instant::now();
-                    return self
-                        .receive(response, on_head, first_byte, connection)
-                        .await;
+                    let protocol = Protocol {
+                        http: response.version(),
+                        tls: connection.tls,
+                    };
+                    let received = self.receive(response, on_head, first_byte, connection).await?;
+                    return Ok(Response {
+                        protocol,
+                        ..received
+                    });
                 }
                 Err(mut error) => match error.take_message() {
                     // The server closed an idle connection before anything was written to it.
@@ -225,6 +231,7 @@ impl HttpTransport {
             broken_stream: None,
             first_byte,
             first_event: None,
+            protocol: Protocol::default(),
         })
     }
 

@@ -9,7 +9,7 @@ use brimful_sim::{
     Action, ConfigError, Ending, IncomingRequest, Server, ServerConfig, Stats, Ticket,
 };
 
-use super::{OnHead, Outgoing, Response, SendError, stream};
+use super::{OnHead, Outgoing, Protocol, Response, SendError, stream};
 
 /// Sends attempts into a simulated provider.
 #[derive(Debug)]
@@ -71,6 +71,7 @@ impl MockTransport {
             broken_stream: None,
             first_byte,
             first_event: None,
+            protocol: Protocol::default(),
         };
         let result = match reply.action {
             Action::Respond {

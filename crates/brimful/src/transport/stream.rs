@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
-use super::{Response, SendError};
+use super::{Protocol, Response, SendError};
 
 /// Whether a reply is a stream of events.
 pub(super) fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
@@ -85,6 +85,7 @@ impl Incoming {
             broken_stream,
             first_byte,
             first_event,
+            protocol: Protocol::default(),
         }
     }
 }
