@@ -11,6 +11,7 @@ mod reach;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::adapt::{Found, Sent};
 use crate::budget::{Balance, Budget, LimitStatus, Reservation};
 use crate::charge::{Charge, ChargeRule, Settlement};
 use crate::event::Event;
@@ -50,6 +51,9 @@ pub struct EngineConfig {
     pub charge_rule: ChargeRule,
     /// Whether it corrects the charge by usage.
     pub settlement: Settlement,
+    /// Whether limits that the server does not tell are found out by what it refuses: how it counts
+    /// where limits are declared, and how much it allows where none are. Default: no.
+    pub finds_out: bool,
     /// Seed of every random choice. Default 0.
     pub seed: u64,
 }
@@ -63,6 +67,7 @@ impl EngineConfig {
             retry: RetryPolicy::new(),
             charge_rule: ChargeRule::Sum,
             settlement: Settlement::None,
+            finds_out: false,
             seed: 0,
         }
     }
@@ -184,6 +189,7 @@ struct Entry {
     first_attempt: Timestamp,
     started: Timestamp,
     reservation: Option<Reservation>,
+    sent: Sent,
     cancelled: bool,
 }
 
@@ -194,6 +200,7 @@ pub struct Engine {
     charge_rule: ChargeRule,
     settlement: Settlement,
     budget: Budget,
+    found: Option<Found>,
     retry_budget: RetryBudget,
     queue: Queue,
     timers: TimerTable,
@@ -215,6 +222,9 @@ impl Engine {
             retry: config.retry,
             charge_rule: config.charge_rule,
             settlement: config.settlement,
+            found: config
+                .finds_out
+                .then(|| Found::new(Timestamp::ZERO, &config.limits)),
             budget: Budget::new(config.limits)?,
             retry_budget: RetryBudget::new(),
             queue: Queue::default(),
@@ -314,6 +324,7 @@ impl Engine {
             first_attempt: now,
             started: now,
             reservation: None,
+            sent: Sent::default(),
             cancelled: false,
         });
         self.queue.push_fresh((age, request));
@@ -334,6 +345,14 @@ impl Engine {
             return;
         };
         self.in_flight -= 1;
+        let (sent, charge) = (entry.sent, entry.charge);
+        if let Some(found) = &mut self.found {
+            match &result {
+                AttemptResult::NotSent(_) => found.not_sent(&charge),
+                AttemptResult::Failed(failure) if failure.class == Class::Throttled => {}
+                _ => found.admitted(now, &sent),
+            }
+        }
         match result {
             AttemptResult::Answered(usage) => {
                 let actual = match self.settlement {
@@ -378,7 +397,14 @@ impl Engine {
         let age = now.since(entry.first_attempt);
         // What the upstream says of itself holds even when nobody wants the request any more.
         if class == Class::Throttled {
-            self.throttled(now, started, failure.retry_after);
+            let wait = failure.retry_after.filter(|wait| !wait.is_zero());
+            let kind = failure.quota.and_then(|quota| quota.kind);
+            let (sent, charge) = (entry.sent, entry.charge);
+            let unasked = self
+                .found
+                .as_mut()
+                .map(|found| found.refused(now, &sent, &charge, wait, kind));
+            self.throttled(now, started, failure.retry_after, unasked);
         }
         let wait = match retry::decide(&self.retry, &failure, failed, age, &mut self.rng) {
             Verdict::StopRun => {
@@ -450,11 +476,18 @@ impl Engine {
     }
 
     /// A 429 for speed: the whole upstream pauses, all waiting requests follow the one model.
-    fn throttled(&mut self, now: Timestamp, started: Timestamp, retry_after: Option<Duration>) {
+    /// Where it did not say for how long, `unasked` does.
+    fn throttled(
+        &mut self,
+        now: Timestamp,
+        started: Timestamp,
+        retry_after: Option<Duration>,
+        unasked: Option<Duration>,
+    ) {
         self.budget.drain(now);
         let moved = self
             .cooldown
-            .throttled(now, started, retry_after, &self.retry);
+            .throttled(now, started, retry_after, unasked, &self.retry);
         if let Some(until) = moved {
             self.event(Event::CooldownStarted { until });
         }
@@ -502,6 +535,9 @@ impl Engine {
     fn pump(&mut self, now: Timestamp) {
         self.timers = TimerTable::new();
         self.binding = None;
+        if let Some(found) = &mut self.found {
+            found.advance(now);
+        }
         if let Some(at) = self.queue.wake(now) {
             self.timers.set(Timer::Retry, at);
         }
@@ -521,12 +557,22 @@ impl Engine {
             let entry = self.entries[request.0 as usize]
                 .as_mut()
                 .expect("queued requests are known");
+            if let Some(found) = &self.found {
+                let at = found.earliest(now);
+                if at > now {
+                    self.timers.set(Timer::Admission, at);
+                    return;
+                }
+            }
             match self.budget.reserve(now, entry.charge) {
                 Ok(reservation) => {
                     self.queue.pop_head();
                     entry.attempts += 1;
                     entry.started = now;
                     entry.reservation = Some(reservation);
+                    if let Some(found) = &mut self.found {
+                        entry.sent = found.sent(now, &entry.charge);
+                    }
                     if entry.attempts == 1 {
                         entry.first_attempt = now;
                     }

@@ -26,6 +26,7 @@
 //!
 //! What is deliberately not here: bytes, HTTP, JSON, providers' dialects, files.
 
+mod adapt;
 mod budget;
 mod charge;
 mod engine;

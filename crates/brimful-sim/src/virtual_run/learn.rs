@@ -5,8 +5,10 @@
 //! account of that stretch of virtual time. The figures of `cargo xtask bench learn` and the tests
 //! of `tests/virtual_runs/learn.rs` are made of this table.
 
+mod changes;
 mod check;
 mod measure;
+mod unknown;
 mod windows;
 
 use std::time::Duration;
@@ -51,6 +53,8 @@ impl Scenario {
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     windows::unknown(&mut all);
+    unknown::unknown(&mut all);
+    changes::changes(&mut all);
     all
 }
 
@@ -77,6 +81,7 @@ fn saturated(
         sigma: 0.3,
     };
     run.learns = true;
+    run.engine.finds_out = true;
     run.sample_every = Some(SECOND);
     run.give_up_after = time + 60 * MINUTE;
     run

@@ -1,0 +1,216 @@
+//! What is found out about a server that says nothing: by what it refuses, and when.
+
+mod cubic;
+mod ladder;
+mod pacer;
+mod pause;
+mod search;
+mod tally;
+
+use std::time::Duration;
+
+use crate::charge::Charge;
+use crate::event::Event;
+use crate::limit::{LimitKind, LimitSpec};
+use crate::time::Timestamp;
+
+use ladder::{Ladder, Step};
+use pacer::Pacer;
+use pause::{Patience, Pause};
+use search::Search;
+use tally::{KINDS, Tally, place};
+
+pub(crate) use tally::Sent;
+
+/// Requests a second that hardly any server refuses: one, in its shortest window.
+const FIRST_PER_S: f64 = 1.0;
+
+/// The rate of one upstream, as far as refusals tell it.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    tally: Tally,
+    patience: Patience,
+    pause: Option<Pause>,
+    model: Model,
+    /// `None` while only what was declared counts.
+    pacer: Option<(usize, Pacer)>,
+    /// The kind that the refusal of the present pause named.
+    named: Option<usize>,
+    events: Vec<Event>,
+}
+
+/// Who says how fast.
+#[derive(Clone, Debug)]
+enum Model {
+    /// What was declared, one for each limit with a rate.
+    Declared(Vec<Ladder>),
+    /// Nothing was declared, or nothing that holds.
+    Searched(Search),
+}
+
+impl Found {
+    /// Under these declared limits. Without one that has a rate it is searched from the start.
+    pub(crate) fn new(now: Timestamp, declared: &[LimitSpec]) -> Self {
+        let ladders: Vec<Ladder> = declared.iter().filter_map(Ladder::new).collect();
+        let model = if ladders.is_empty() {
+            Model::Searched(Search::slow_start(now, FIRST_PER_S))
+        } else {
+            Model::Declared(ladders)
+        };
+        let mut found = Self {
+            tally: Tally::default(),
+            patience: Patience::new(),
+            pause: None,
+            model,
+            pacer: None,
+            named: None,
+            events: Vec::new(),
+        };
+        found.set_pacer();
+        found
+    }
+
+    /// The instant from which `charge` may start, or `now`.
+    pub(crate) fn earliest(&self, now: Timestamp) -> Timestamp {
+        let paced = self.pacer.as_ref().map(|(_, pacer)| pacer.earliest());
+        let paused = self
+            .pause
+            .as_ref()
+            .map(|pause| pause.earliest(&self.patience));
+        now.max(paced.unwrap_or(now)).max(paused.unwrap_or(now))
+    }
+
+    /// Lets time pass: to be called before anything is asked.
+    pub(crate) fn advance(&mut self, now: Timestamp) {
+        let patience = &self.patience;
+        if self
+            .pause
+            .as_ref()
+            .is_some_and(|pause| pause.is_over(now, patience))
+        {
+            self.resume(now);
+        }
+        match &mut self.model {
+            Model::Declared(ladders) => {
+                for ladder in ladders {
+                    ladder.advance(now);
+                }
+            }
+            Model::Searched(search) if self.pause.is_none() => search.advance(now, &self.tally),
+            Model::Searched(_) => {}
+        }
+        self.set_pacer();
+    }
+
+    /// An attempt starts.
+    pub(crate) fn sent(&mut self, now: Timestamp, charge: &Charge) -> Sent {
+        if let Some(pause) = &mut self.pause {
+            pause.started(now);
+        }
+        if let Some((place, pacer)) = &mut self.pacer {
+            pacer.take(now, KINDS[*place].units(charge));
+        }
+        self.tally.sent(now, charge)
+    }
+
+    /// An attempt ended, and not by a refusal: the server had admitted it.
+    pub(crate) fn admitted(&mut self, now: Timestamp, sent: &Sent) {
+        self.tally.admitted();
+        if self
+            .pause
+            .as_ref()
+            .is_some_and(|pause| pause.is_probe(sent))
+        {
+            self.resume(now);
+        }
+    }
+
+    /// An attempt never reached the server.
+    pub(crate) fn not_sent(&mut self, charge: &Charge) {
+        self.tally.refused(charge);
+    }
+
+    /// An attempt was refused for speed. How long everything waits, where the server did not say.
+    pub(crate) fn refused(
+        &mut self,
+        now: Timestamp,
+        sent: &Sent,
+        charge: &Charge,
+        asked: Option<Duration>,
+        kind: Option<LimitKind>,
+    ) -> Duration {
+        self.patience.refused_after(now.since(sent.at));
+        self.named = kind.and_then(place).or(self.named);
+        let until = match &mut self.pause {
+            Some(pause) => pause.refused(now, sent, asked),
+            None => {
+                let onset = self.tally.before(sent);
+                let known = match &self.model {
+                    Model::Searched(search) => search.window_ends(now),
+                    Model::Declared(_) => None,
+                };
+                let pause = Pause::new(now, onset, asked.or(known));
+                let until = pause.earliest(&self.patience);
+                self.pause = Some(pause);
+                until
+            }
+        };
+        self.tally.refused(charge);
+        until.since(now)
+    }
+
+    /// What is to be told.
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    fn resume(&mut self, now: Timestamp) {
+        let Some(pause) = self.pause.take() else {
+            return;
+        };
+        let (onset, end) = (pause.onset, self.tally.now(now));
+        let named = self.named.take();
+        match &mut self.model {
+            Model::Declared(ladders) => {
+                let suspect = named
+                    .and_then(|named| ladders.iter().position(|ladder| ladder.place() == named))
+                    .unwrap_or(0);
+                let ladder = &mut ladders[suspect];
+                if ladder.resumed(now, onset, end) == Step::Search {
+                    let (place, declared) = (ladder.place(), ladder.declared());
+                    let search = Search::below(now, place, declared, onset, end);
+                    self.model = Model::Searched(search);
+                }
+            }
+            Model::Searched(search) => {
+                if let Some(place) = named {
+                    search.name(place, &self.tally);
+                }
+                search.resumed(now, onset, end, &self.tally);
+            }
+        }
+        self.set_pacer();
+    }
+
+    /// Sends at the rate that the model says.
+    fn set_pacer(&mut self) {
+        let (place, rate, burst) = match &self.model {
+            Model::Searched(search) => (search.place(), search.rate(), 0),
+            Model::Declared(ladders) => {
+                let strict = ladders.iter().find_map(|ladder| {
+                    let (rate, burst) = (ladder.rate()?, ladder.burst()?);
+                    Some((ladder.place(), rate, burst))
+                });
+                let Some(strict) = strict else {
+                    self.pacer = None;
+                    return;
+                };
+                strict
+            }
+        };
+        match &mut self.pacer {
+            Some((known, pacer)) if *known == place => pacer.set(rate, burst),
+            _ => self.pacer = Some((place, Pacer::new(rate, burst))),
+        }
+    }
+}
