@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use brimful_core::{
-    AttemptResult, Budget, Charge, ChargeRule, Engine, EngineConfig, Input, LimitKind, LimitSpec,
-    Outcome, Output, RequestId, Shape, Timestamp,
+    AttemptResult, Budget, Charge, ChargeRule, Cost, Engine, EngineConfig, Input, LimitKind,
+    LimitSpec, Outcome, Output, RequestId, Shape, Timestamp,
 };
 use governor::clock::{Clock, DefaultClock, FakeRelativeClock};
 use governor::{Quota, RateLimiter};
@@ -34,20 +34,27 @@ const OUTPUT_TOKENS: u64 = 300;
 const IN_FLIGHT: u32 = 64;
 
 const ADMISSION: &str = "core: one admission";
+const REFUSAL: &str = "core: one refusal";
 const STEP: &str = "core: engine, submit to finish";
 
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
-    if !bench.wants(ADMISSION) && !bench.wants(STEP) {
+    if ![ADMISSION, REFUSAL, STEP]
+        .iter()
+        .any(|name| bench.wants(name))
+    {
         return Ok(());
     }
     let (mut clocked, mut peer) = (Vec::new(), Vec::new());
     let (mut paced, mut bucket) = (Vec::new(), Vec::new());
+    let (mut paced_refusal, mut bucket_refusal) = (Vec::new(), Vec::new());
     let (mut paced_step, mut bucket_step) = (Vec::new(), Vec::new());
     bench.rounds("core", || {
         clocked.push(governor_ns(DefaultClock::default())?);
         peer.push(governor_ns(FakeRelativeClock::default())?);
         paced.push(admission_ns(Shape::Paced)?);
         bucket.push(admission_ns(Shape::TokenBucket)?);
+        paced_refusal.push(refusal_ns(Shape::Paced)?);
+        bucket_refusal.push(refusal_ns(Shape::TokenBucket)?);
         paced_step.push(step_ns(Shape::Paced)?);
         bucket_step.push(step_ns(Shape::TokenBucket)?);
         Ok(())
@@ -66,6 +73,8 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         ratio("4 limits, paced, to governor", &paced),
         ns(ADMISSION, "4 limits, token-bucket", bucket.clone()).goal(GOAL_ADMISSION_NS),
         ratio("4 limits, token-bucket, to governor", &bucket),
+        ns(REFUSAL, "4 limits, paced", paced_refusal),
+        ns(REFUSAL, "4 limits, token-bucket", bucket_refusal),
         ns(STEP, "5 limits, paced", paced_step).goal(GOAL_STEP_NS),
         ns(STEP, "5 limits, token-bucket", bucket_step).goal(GOAL_STEP_NS),
     ];
@@ -114,13 +123,34 @@ fn admission_ns(shape: Shape) -> Result<f64> {
     let mut refused = 0_u32;
     let ns = timed(CALLS, |_| {
         now = now + GAP;
-        let granted = budget.reserve(black_box(now), black_box(charge));
-        refused += u32::from(black_box(granted).is_err());
+        let granted = budget.reserve(black_box(now), *black_box(&charge));
+        refused += u32::from(granted.is_err());
     })?;
     ensure!(refused == 0, "{shape:?} refused {refused} of {CALLS}");
     // What the shape lets catch up on is used up first, at one instant.
     let held = (0..RATE).any(|_| budget.reserve(now, charge).is_err());
     ensure!(held, "{shape:?} limits nothing");
+    Ok(ns)
+}
+
+/// Nanoseconds of one decision that ends with the instant from which the request may start: what a
+/// full queue asks for after each start.
+fn refusal_ns(shape: Shape) -> Result<f64> {
+    let mut budget = Budget::new(limits(shape))?;
+    let charge = charge();
+    let mut now = Timestamp::from_secs(1);
+    for _ in 0..RATE {
+        now = now + GAP;
+        let granted = budget.reserve(now, charge);
+        ensure!(granted.is_ok(), "{shape:?} refused");
+    }
+    while budget.reserve(now, charge).is_ok() {}
+    let mut refused = 0_u32;
+    let ns = timed(CALLS, |_| {
+        let refusal = budget.reserve(black_box(now), *black_box(&charge));
+        refused += u32::from(refusal.is_err());
+    })?;
+    ensure!(refused == CALLS, "{shape:?} granted some of {CALLS}");
     Ok(ns)
 }
 
@@ -133,7 +163,7 @@ fn step_ns(shape: Shape) -> Result<f64> {
     let mut now = Timestamp::from_secs(1);
     let mut attempts = VecDeque::new();
     let mut answered = 0_u32;
-    let charge = charge();
+    let cost = Cost::tokens(INPUT_TOKENS, OUTPUT_TOKENS);
     let ns = timed(STEPS, |step| {
         let request = RequestId(step % IN_FLIGHT);
         now = now + GAP;
@@ -153,9 +183,9 @@ fn step_ns(shape: Shape) -> Result<f64> {
                 answered += u32::from(outcome);
             }
         }
-        engine.handle_input(now, Input::Submit { request, charge });
+        engine.handle_input(now, Input::Submit { request, cost });
         while let Some(output) = engine.poll_output() {
-            if let Output::Start { attempt } = output {
+            if let Output::Start { attempt, .. } = output {
                 attempts.push_back(attempt);
             }
         }

@@ -244,7 +244,9 @@ fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
         let output = request
             .max_output_tokens
             .unwrap_or(args.limits.default_output_tokens);
-        let charge = engine.charge_rule.charge(request.input_tokens, output);
+        let charge = engine.upstreams[0]
+            .charge_rule
+            .charge(request.input_tokens, output);
         match budget.decide(Timestamp::ZERO, &charge) {
             Decision::Never(never) => Some(never.to_string()),
             _ => None,

@@ -5,5 +5,7 @@
 
 pub mod dialect;
 pub mod duration;
+pub mod observe;
+pub mod profile;
 pub mod reply;
 pub mod text;

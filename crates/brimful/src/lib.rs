@@ -16,5 +16,6 @@ pub mod report;
 pub mod request;
 pub mod run;
 pub mod source;
+pub mod state;
 mod trace;
 pub mod transport;

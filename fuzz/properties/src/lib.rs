@@ -6,6 +6,7 @@
 pub mod headers;
 pub mod journal;
 mod message;
+pub mod observe;
 pub mod replies;
 pub mod rows;
 mod scratch;

@@ -37,14 +37,24 @@ pub(super) const FUNCTIONS: &[LongFunction] = &[];
 
 pub(super) const FOREIGN_NAMES: &[ForeignName] = &[
     ForeignName {
-        path: "crates/brimful-providers/src/reply/numbers.rs",
+        path: "crates/brimful-core/src/observation.rs",
         name: "QuotaNumbers",
+        reason: "what providers print of their quotas, which need not be a limit of ours",
+    },
+    ForeignName {
+        path: "crates/brimful-core/src/outcome.rs",
+        name: "quota",
         reason: "what providers print of their quotas, which need not be a limit of ours",
     },
     ForeignName {
         path: "crates/brimful-providers/src/reply/numbers.rs",
         name: "quota_numbers",
         reason: "what providers print of their quotas, which need not be a limit of ours",
+    },
+    ForeignName {
+        path: "crates/brimful-providers/src/profile/facts/limits.rs",
+        name: "Deployment",
+        reason: "Azure's own word for what its limits are counted by",
     },
     ForeignName {
         path: "crates/brimful-sim/src/",

@@ -56,7 +56,17 @@ const SANS_IO: &[(&str, &[&str])] = &[
     ("brimful-core", &["fastrand", "thiserror"]),
     (
         "brimful-providers",
-        &["bytes", "http", "jiff", "serde", "serde_json", "thiserror"],
+        &[
+            "bytes",
+            "http",
+            "jiff",
+            "serde",
+            "serde_json",
+            "sfv",
+            "thiserror",
+            "tiktoken",
+            "toml",
+        ],
     ),
     (
         "brimful-sim",

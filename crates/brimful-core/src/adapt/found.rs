@@ -10,9 +10,11 @@ mod tally;
 use std::time::Duration;
 
 use crate::charge::Charge;
-use crate::event::Event;
-use crate::limit::{LimitKind, LimitSpec};
+use crate::engine::AttemptResult;
+use crate::limit::LimitSpec;
+use crate::outcome::{Class, Failure};
 use crate::time::Timestamp;
+use crate::upstream::{Learning, UpstreamConfig};
 
 use ladder::{Ladder, Step};
 use pacer::Pacer;
@@ -28,6 +30,7 @@ const FIRST_PER_S: f64 = 1.0;
 /// The rate of one upstream, as far as refusals tell it.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
+    declared: Vec<LimitSpec>,
     tally: Tally,
     patience: Patience,
     pause: Option<Pause>,
@@ -36,7 +39,6 @@ pub(crate) struct Found {
     pacer: Option<(usize, Pacer)>,
     /// The kind that the refusal of the present pause named.
     named: Option<usize>,
-    events: Vec<Event>,
 }
 
 /// Who says how fast.
@@ -49,22 +51,35 @@ enum Model {
 }
 
 impl Found {
+    /// What an upstream is to be found out about; `None` for nothing.
+    pub(crate) fn of(config: &UpstreamConfig) -> Option<Self> {
+        match config.learning {
+            Learning::Off => None,
+            Learning::Limits => Some(Self::new(&config.limits)),
+        }
+    }
+
+    /// Whether it is about the upstream as it is configured now.
+    pub(crate) fn is_about(&self, config: &UpstreamConfig) -> bool {
+        config.learning == Learning::Limits && config.limits == self.declared
+    }
+
     /// Under these declared limits. Without one that has a rate it is searched from the start.
-    pub(crate) fn new(now: Timestamp, declared: &[LimitSpec]) -> Self {
+    fn new(declared: &[LimitSpec]) -> Self {
         let ladders: Vec<Ladder> = declared.iter().filter_map(Ladder::new).collect();
         let model = if ladders.is_empty() {
-            Model::Searched(Search::slow_start(now, FIRST_PER_S))
+            Model::Searched(Search::slow_start(Timestamp::ZERO, FIRST_PER_S))
         } else {
             Model::Declared(ladders)
         };
         let mut found = Self {
+            declared: declared.to_vec(),
             tally: Tally::default(),
             patience: Patience::new(),
             pause: None,
             model,
             pacer: None,
             named: None,
-            events: Vec::new(),
         };
         found.set_pacer();
         found
@@ -113,32 +128,42 @@ impl Found {
         self.tally.sent(now, charge)
     }
 
-    /// An attempt ended, and not by a refusal: the server had admitted it.
-    pub(crate) fn admitted(&mut self, now: Timestamp, sent: &Sent) {
-        self.tally.admitted();
-        if self
-            .pause
-            .as_ref()
-            .is_some_and(|pause| pause.is_probe(sent))
-        {
-            self.resume(now);
-        }
-    }
-
-    /// An attempt never reached the server.
-    pub(crate) fn not_sent(&mut self, charge: &Charge) {
-        self.tally.refused(charge);
-    }
-
-    /// An attempt was refused for speed. How long everything waits, where the server did not say.
-    pub(crate) fn refused(
+    /// An attempt is over. After a 429: how long nothing starts if the server did not say.
+    pub(crate) fn ended(
         &mut self,
         now: Timestamp,
         sent: &Sent,
         charge: &Charge,
-        asked: Option<Duration>,
-        kind: Option<LimitKind>,
+        result: &AttemptResult,
+    ) -> Option<Duration> {
+        match result {
+            AttemptResult::NotSent(_) => self.tally.refused(charge),
+            AttemptResult::Failed(failure) if failure.class == Class::Throttled => {
+                return Some(self.refused(now, sent, charge, failure));
+            }
+            AttemptResult::Answered(_) | AttemptResult::Failed(_) | AttemptResult::Aborted => {
+                self.tally.admitted();
+                if self
+                    .pause
+                    .as_ref()
+                    .is_some_and(|pause| pause.is_probe(sent))
+                {
+                    self.resume(now);
+                }
+            }
+        }
+        None
+    }
+
+    fn refused(
+        &mut self,
+        now: Timestamp,
+        sent: &Sent,
+        charge: &Charge,
+        failure: &Failure,
     ) -> Duration {
+        let asked = failure.retry_after.filter(|wait| !wait.is_zero());
+        let kind = failure.quota.and_then(|quota| quota.kind);
         self.patience.refused_after(now.since(sent.at));
         self.named = kind.and_then(place).or(self.named);
         let until = match &mut self.pause {
@@ -157,11 +182,6 @@ impl Found {
         };
         self.tally.refused(charge);
         until.since(now)
-    }
-
-    /// What is to be told.
-    pub(crate) fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop()
     }
 
     fn resume(&mut self, now: Timestamp) {

@@ -66,7 +66,24 @@ impl Pace {
             return now;
         }
         // Should the clock have stepped back, nothing is earned until it is where it was.
-        self.at.max(now) + time_to_earn(-level, i128::from(self.num))
+        self.at.max(now) + time_to_earn(-level, self.num)
+    }
+
+    /// The same, after `units` have been taken at `now`.
+    pub(super) fn earliest_after(&self, now: Timestamp, units: u64) -> Timestamp {
+        let mut after = self.clone();
+        after.take(now, units);
+        after.earliest(now)
+    }
+
+    /// Goes on where `old`, of another rate, stands: what it owes is owed in units.
+    pub(super) fn carry(&mut self, now: Timestamp, old: &Self) {
+        if old.at == Timestamp::NEVER {
+            return;
+        }
+        let units = old.earned(now).min(0) / i128::from(old.den);
+        self.level = (units * i128::from(self.den)).max(self.floor);
+        self.at = now.max(old.at);
     }
 
     /// Takes `units` at `now`. Of the level that waiting has earned, no more counts than lets
@@ -131,9 +148,16 @@ const fn product(a: u64, b: u64) -> i128 {
 
 /// How long it takes to earn a scaled level at `num` a nanosecond, rounded up.
 #[inline]
-pub(super) fn time_to_earn(scaled: i128, num: i128) -> Duration {
-    let nanos = (scaled + num - 1) / num;
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+pub(super) fn time_to_earn(scaled: i128, num: u64) -> Duration {
+    // Dividing 128 bits takes longer than all the rest of a refusal, and few levels need it.
+    let nanos = match u64::try_from(scaled) {
+        Ok(scaled) => scaled.div_ceil(num),
+        Err(_) => {
+            let num = i128::from(num);
+            u64::try_from((scaled + num - 1) / num).unwrap_or(u64::MAX)
+        }
+    };
+    Duration::from_nanos(nanos)
 }
 
 /// Nanoseconds of a duration that was checked to be at most 31 days, a sum of two, or a constant.

@@ -29,10 +29,7 @@ pub struct BodyHint<'a> {
 /// server's own `Date` where there is one, because the local clock may be wrong.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, hint: BodyHint<'_>, now_unix_ms: i64) -> Option<Duration> {
-    let now_unix_ms = values(headers, "date")
-        .find_map(parse_instant)
-        .and_then(|nanos| i64::try_from(nanos.div_euclid(NANOS_PER_MS)).ok())
-        .unwrap_or(now_unix_ms);
+    let now_unix_ms = server_unix_ms(headers).unwrap_or(now_unix_ms);
     // Of repeated headers the longest counts: earlier attempts would fail.
     let longest = |name, parse: &dyn Fn(&str) -> Option<Duration>| {
         values(headers, name).filter_map(parse).max()
@@ -47,6 +44,13 @@ pub fn retry_after(headers: &HeaderMap, hint: BodyHint<'_>, now_unix_ms: i64) ->
         .or_else(|| parse_wait(hint.retry_delay?, now_unix_ms))
         .or_else(|| wait_in_text(hint.message, now_unix_ms))
         .or_else(|| parse_wait(hint.reset.filter(|_| hint.throttled)?, now_unix_ms))
+}
+
+/// The server's wall clock when it wrote its reply, to a second; `None` without a `Date`.
+pub(crate) fn server_unix_ms(headers: &HeaderMap) -> Option<i64> {
+    values(headers, "date")
+        .find_map(parse_instant)
+        .and_then(|nanos| i64::try_from(nanos.div_euclid(NANOS_PER_MS)).ok())
 }
 
 fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {

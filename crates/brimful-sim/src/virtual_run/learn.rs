@@ -13,7 +13,7 @@ mod windows;
 
 use std::time::Duration;
 
-use brimful_core::EngineConfig;
+use brimful_core::{EngineConfig, Learning};
 
 use crate::config::ServerConfig;
 
@@ -81,7 +81,9 @@ fn saturated(
         sigma: 0.3,
     };
     run.learns = true;
-    run.engine.finds_out = true;
+    for upstream in &mut run.engine.upstreams {
+        upstream.learning = Learning::Limits;
+    }
     run.sample_every = Some(SECOND);
     run.give_up_after = time + 60 * MINUTE;
     run

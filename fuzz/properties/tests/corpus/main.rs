@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use brimful_fuzz::{headers, journal, replies, rows, templates};
+use brimful_fuzz::{headers, journal, observe, replies, rows, templates};
 
 const FILE_BYTES_MAX: u64 = 4 * 1024;
 const ALL_BYTES_MAX: u64 = 200 * 1024;
 
 type Hold = fn(&[u8]);
 
-const TARGETS: [(&str, Hold); 5] = [
+const TARGETS: [(&str, Hold); 6] = [
     ("headers", headers::hold),
     ("journal", journal::hold),
+    ("observe", observe::hold),
     ("replies", replies::hold),
     ("rows", rows::hold),
     ("templates", templates::hold),
@@ -26,6 +27,11 @@ fn headers_hold_for_every_kept_input() {
 #[test]
 fn journals_hold_for_every_kept_input() {
     replay("journal");
+}
+
+#[test]
+fn observations_hold_for_every_kept_input() {
+    replay("observe");
 }
 
 #[test]
