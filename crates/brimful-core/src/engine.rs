@@ -63,6 +63,9 @@ pub enum Input {
         /// What an attempt will cost, and the lane that it goes in.
         cost: Cost,
     },
+    /// The first byte of a streamed answer has come; to be said at once. Nothing else needs it than
+    /// an upstream whose places are searched ([`Learning::Concurrency`](crate::Learning)).
+    FirstByte(AttemptId),
     /// An attempt is over.
     Finished {
         /// Which one.
@@ -239,6 +242,7 @@ impl Engine {
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
         match input {
             Input::Submit { request, cost } => self.submit(now, request, cost),
+            Input::FirstByte(attempt) => self.first_byte(now, attempt),
             Input::Finished { attempt, result } => self.finished(now, attempt, result),
             Input::Cancel(request) => self.cancel(request),
             Input::Reconfigure(config) => self.reconfigure(now, &config),
@@ -349,6 +353,14 @@ impl Engine {
             cancelled: false,
         });
         self.queue.push_fresh(cost.lane, (age, request));
+    }
+
+    fn first_byte(&mut self, now: Timestamp, attempt: AttemptId) {
+        let entry = self.entries.get(attempt.request.0 as usize);
+        let entry = entry.and_then(Option::as_ref);
+        if let Some(entry) = entry.filter(|entry| entry.attempts == attempt.number) {
+            self.upstreams[entry.upstream].first_byte(now, &entry.sent);
+        }
     }
 
     fn cancel(&mut self, request: RequestId) {

@@ -186,6 +186,13 @@ impl Upstream {
         found.map_or_else(Sent::default, |found| found.sent(now, charge))
     }
 
+    /// The first byte of a streamed answer has come.
+    pub(crate) fn first_byte(&mut self, now: Timestamp, sent: &Sent) {
+        if let Some(found) = &mut self.found {
+            found.first_byte(now, sent);
+        }
+    }
+
     /// An attempt is over. After a 429: how long nothing starts if the server did not say.
     pub(crate) fn ended(
         &mut self,

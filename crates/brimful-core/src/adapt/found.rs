@@ -2,8 +2,10 @@
 
 mod cubic;
 mod ladder;
+mod overload;
 mod pacer;
 mod pause;
+mod places;
 mod search;
 mod tally;
 
@@ -17,8 +19,10 @@ use crate::time::Timestamp;
 use crate::upstream::{Learning, UpstreamConfig};
 
 use ladder::{Ladder, Step};
+use overload::Overload;
 use pacer::Pacer;
 use pause::{Patience, Pause};
+use places::Places;
 use search::Search;
 use tally::{KINDS, Tally, place};
 
@@ -34,6 +38,7 @@ pub(crate) struct Found {
     tally: Tally,
     patience: Patience,
     pause: Option<Pause>,
+    overload: Overload,
     model: Model,
     /// `None` while only what was declared counts.
     pacer: Option<(usize, Pacer)>,
@@ -48,6 +53,8 @@ enum Model {
     Declared(Vec<Ladder>),
     /// Nothing was declared, or nothing that holds.
     Searched(Search),
+    /// It is not a rate that limits.
+    Places(Places),
 }
 
 impl Found {
@@ -56,12 +63,17 @@ impl Found {
         match config.learning {
             Learning::Off => None,
             Learning::Limits => Some(Self::new(&config.limits)),
+            Learning::Concurrency => Some(Self::with(&config.limits, Model::Places(Places::new()))),
         }
     }
 
     /// Whether it is about the upstream as it is configured now.
     pub(crate) fn is_about(&self, config: &UpstreamConfig) -> bool {
-        config.learning == Learning::Limits && config.limits == self.declared
+        let same = match self.model {
+            Model::Places(_) => Learning::Concurrency,
+            Model::Declared(_) | Model::Searched(_) => Learning::Limits,
+        };
+        config.learning == same && config.limits == self.declared
     }
 
     /// Under these declared limits. Without one that has a rate it is searched from the start.
@@ -72,11 +84,16 @@ impl Found {
         } else {
             Model::Declared(ladders)
         };
+        Self::with(declared, model)
+    }
+
+    fn with(declared: &[LimitSpec], model: Model) -> Self {
         let mut found = Self {
             declared: declared.to_vec(),
             tally: Tally::default(),
             patience: Patience::new(),
             pause: None,
+            overload: Overload::default(),
             model,
             pacer: None,
             named: None,
@@ -92,7 +109,13 @@ impl Found {
             .pause
             .as_ref()
             .map(|pause| pause.earliest(&self.patience));
-        now.max(paced.unwrap_or(now)).max(paused.unwrap_or(now))
+        if let Model::Places(places) = &self.model
+            && !places.has_place()
+        {
+            return Timestamp::NEVER;
+        }
+        let spared = self.overload.earliest(now);
+        spared.max(paced.unwrap_or(now)).max(paused.unwrap_or(now))
     }
 
     /// Lets time pass: to be called before anything is asked.
@@ -105,6 +128,7 @@ impl Found {
         {
             self.resume(now);
         }
+        self.overload.advance(now);
         match &mut self.model {
             Model::Declared(ladders) => {
                 for ladder in ladders {
@@ -112,7 +136,7 @@ impl Found {
                 }
             }
             Model::Searched(search) if self.pause.is_none() => search.advance(now, &self.tally),
-            Model::Searched(_) => {}
+            Model::Searched(_) | Model::Places(_) => {}
         }
         self.set_pacer();
     }
@@ -125,6 +149,10 @@ impl Found {
         if let Some((place, pacer)) = &mut self.pacer {
             pacer.take(now, KINDS[*place].units(charge));
         }
+        if let Model::Places(places) = &mut self.model {
+            places.sent();
+        }
+        self.overload.sent(now);
         self.tally.sent(now, charge)
     }
 
@@ -136,6 +164,15 @@ impl Found {
         charge: &Charge,
         result: &AttemptResult,
     ) -> Option<Duration> {
+        if let Model::Places(places) = &mut self.model {
+            match result {
+                AttemptResult::Answered(usage) => places.ended(now, sent, Some(*usage)),
+                AttemptResult::Failed(failure) if failure.class == Class::Throttled => {
+                    places.refused(now, sent);
+                }
+                _ => places.ended(now, sent, None),
+            }
+        }
         match result {
             AttemptResult::NotSent(_) => self.tally.refused(charge),
             AttemptResult::Failed(failure) if failure.class == Class::Throttled => {
@@ -143,6 +180,12 @@ impl Found {
             }
             AttemptResult::Answered(_) | AttemptResult::Failed(_) | AttemptResult::Aborted => {
                 self.tally.admitted();
+                match result {
+                    AttemptResult::Failed(failure) if failure.class == Class::Overloaded => {
+                        self.overload.overloaded();
+                    }
+                    _ => self.overload.served(),
+                }
                 if self
                     .pause
                     .as_ref()
@@ -153,6 +196,13 @@ impl Found {
             }
         }
         None
+    }
+
+    /// The first byte of a streamed answer has come.
+    pub(crate) fn first_byte(&mut self, now: Timestamp, sent: &Sent) {
+        if let Model::Places(places) = &mut self.model {
+            places.first_byte(sent, now.since(sent.at));
+        }
     }
 
     fn refused(
@@ -172,7 +222,7 @@ impl Found {
                 let onset = self.tally.before(sent);
                 let known = match &self.model {
                     Model::Searched(search) => search.window_ends(now),
-                    Model::Declared(_) => None,
+                    Model::Declared(_) | Model::Places(_) => None,
                 };
                 let pause = Pause::new(now, onset, asked.or(known));
                 let until = pause.earliest(&self.patience);
@@ -208,6 +258,7 @@ impl Found {
                 }
                 search.resumed(now, onset, end, &self.tally);
             }
+            Model::Places(_) => {}
         }
         self.set_pacer();
     }
@@ -216,6 +267,10 @@ impl Found {
     fn set_pacer(&mut self) {
         let (place, rate, burst) = match &self.model {
             Model::Searched(search) => (search.place(), search.rate(), 0),
+            Model::Places(_) => {
+                self.pacer = None;
+                return;
+            }
             Model::Declared(ladders) => {
                 let strict = ladders.iter().find_map(|ladder| {
                     let (rate, burst) = (ladder.rate()?, ladder.burst()?);

@@ -40,6 +40,9 @@ pub enum Learning {
     /// Where limits are declared, how the server counts, and whether it allows less; where none
     /// are, how much it allows.
     Limits,
+    /// How many requests in flight bring the most tokens: for servers that never refuse and let
+    /// requests wait instead (vLLM, Ollama). One that does refuse has as many places as it took.
+    Concurrency,
 }
 
 /// When an upstream is used.

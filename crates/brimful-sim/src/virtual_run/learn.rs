@@ -8,6 +8,7 @@
 mod changes;
 mod check;
 mod measure;
+mod saturating;
 mod unknown;
 mod windows;
 
@@ -55,6 +56,7 @@ pub fn scenarios() -> Vec<Scenario> {
     windows::unknown(&mut all);
     unknown::unknown(&mut all);
     changes::changes(&mut all);
+    saturating::saturating(&mut all);
     all
 }
 

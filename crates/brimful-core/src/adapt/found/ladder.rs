@@ -92,10 +92,6 @@ impl Ladder {
         self.place
     }
 
-    pub(super) const fn model(&self) -> Model {
-        self.model
-    }
-
     /// Units a second that were declared.
     pub(super) fn declared(&self) -> f64 {
         self.amount as f64 / self.window.as_secs_f64()

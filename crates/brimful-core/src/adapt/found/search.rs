@@ -5,6 +5,7 @@
 //! measured here, and two measurements that agree end the search. The phases, and where their
 //! constants come from, are in `docs/design/learning.md`.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::time::Timestamp;
@@ -16,10 +17,14 @@ use super::tally::{Interval, Moment, Tally, Units};
 const DOUBLING: Duration = Duration::from_secs(5);
 /// How often the rate is set anew while it grows along a curve.
 const STEP: Duration = Duration::from_millis(250);
+/// The most that it grows by each time: it doubles in 5 s, as at the start.
+const FASTEST: f64 = 1.036;
 /// What is known of the rate is used up to here.
 const MARGIN: f64 = 0.99;
-/// Part of the rate that a single refusal costs, while it is held.
+/// Part of the rate that a refusal costs while it is held, if the one before it is no more than so
+/// many units back: rarer ones are the price of a rate close to the limit.
 const EASE: f64 = 0.99;
+const RARE: u64 = 1_500;
 /// A rate is not held lower than this part of what was measured, by single refusals alone.
 const EASED_LEAST: f64 = 0.93;
 /// Two measurements agree when they differ by no more than an eighth (BBR's policer test).
@@ -57,6 +62,8 @@ const DOUBT_STEPS: usize = 15;
 const WINDOW_PART: f64 = 0.04;
 /// Part of the measured rate that a look above the held one gives back when it was eased.
 const RECOVERY: f64 = 0.005;
+/// Stretches by which it is told what is counted.
+const SEEN_MAX: usize = 6;
 /// One way of counting must be so much steadier than another to be believed.
 const TELLING: f64 = 2.0;
 /// In flight so few, a server cannot have a queue worth speaking of.
@@ -78,6 +85,10 @@ pub(super) struct Search {
     last: Option<Episode>,
     /// Stretches between refusals of the present regime.
     intervals: Vec<Interval>,
+    /// The last of all of them, by which it is told what is counted.
+    seen: VecDeque<Interval>,
+    /// The window, where the server counts by one that is known, and the end of one.
+    window: Option<(Duration, Timestamp)>,
     stepped: Step,
     /// How long a rate is held before a look above it.
     look_after: Duration,
@@ -122,14 +133,12 @@ struct Held {
     measured: f64,
     /// Whether it may be too low, because the server had more while nothing was sent.
     doubted: bool,
-    /// The window, where the server counts by one that is known, and the end of one.
-    window: Option<(Duration, Timestamp)>,
 }
 
 impl Held {
     /// A look above it: how long each step lasts and how much more each sends, if there is one.
-    fn look(&self, step: usize) -> (Duration, Option<f64>) {
-        if let Some((window, _)) = self.window {
+    fn look(&self, step: usize, window: Option<(Duration, Timestamp)>) -> (Duration, Option<f64>) {
+        if let Some((window, _)) = window {
             // A whole window may begin at any phase of it.
             return (window * 2, (step == 1).then_some(WINDOW_PART));
         }
@@ -153,7 +162,6 @@ impl Search {
             rate: per_s * MARGIN,
             measured: per_s,
             doubted: false,
-            window: None,
         };
         Self::new(now, place, held.rate, f64::INFINITY, Phase::Hold(held, now))
     }
@@ -182,6 +190,8 @@ impl Search {
             phase,
             last: None,
             intervals: Vec::new(),
+            seen: VecDeque::new(),
+            window: None,
             stepped: Step {
                 at: now,
                 sent: Units::default(),
@@ -254,7 +264,9 @@ impl Search {
         match &mut self.phase {
             Phase::SlowStart if grows => self.rate *= 2.0,
             Phase::SlowStart => {}
-            Phase::Seek { cubic, .. } if grows => self.rate = cubic.rate(now),
+            Phase::Seek { cubic, .. } if grows => {
+                self.rate = cubic.rate(now).min(self.rate * FASTEST);
+            }
             Phase::Seek { cubic, .. } => cubic.stood_still(time),
             Phase::Hold(held, since) => {
                 let after = if held.doubted {
@@ -268,12 +280,12 @@ impl Search {
             }
             Phase::Look(held, since, step) => {
                 let held = *held;
-                if *step > 0 && now.since(*since) < held.look(*step).0 {
+                if *step > 0 && now.since(*since) < held.look(*step, self.window).0 {
                     return;
                 }
                 *step += 1;
                 *since = now;
-                match held.look(*step).1 {
+                match held.look(*step, self.window).1 {
                     Some(more) => self.rate = held.rate * (1.0 + more),
                     None => {
                         let cubic = Cubic::new(now, self.rate, self.rate);
@@ -285,22 +297,7 @@ impl Search {
                 }
             }
         }
-        if self.rate >= self.ceiling {
-            self.reached_ceiling(now);
-        }
-    }
-
-    fn reached_ceiling(&mut self, now: Timestamp) {
-        self.rate = self.ceiling;
-        self.hold(
-            now,
-            Held {
-                rate: self.ceiling,
-                measured: self.ceiling,
-                doubted: false,
-                window: None,
-            },
-        );
+        self.rate = self.rate.min(self.ceiling);
     }
 
     /// Whether what may be sent was sent: else nothing is learnt about more.
@@ -337,10 +334,14 @@ impl Search {
                 self.intervals.clear();
                 self.seek(now, self.rate * 0.9, self.rate);
             }
-            (&Phase::Hold(held, _), before) => {
+            (&Phase::Hold(mut held, _), before) => {
+                self.see_window(&mut held, before, &episode, tally);
                 self.lost_while_holding(now, held, before, &episode, tally);
             }
-            (&Phase::Look(held, _, step), _) => self.looked(now, held, step, &episode),
+            (&Phase::Look(mut held, _, step), before) => {
+                self.see_window(&mut held, before, &episode, tally);
+                self.looked(now, held, step, &episode);
+            }
         }
     }
 
@@ -353,33 +354,40 @@ impl Search {
         tally: &Tally,
     ) {
         let again = before.filter(|before| episode.onset.at.since(before.end.at) < SOON);
-        let worn = held.rate <= held.measured * EASED_LEAST;
+        let between = before.map(|before| episode.onset.since(&before.end).units[self.place]);
+        let rare = between.is_none_or(|units| units as f64 > self.rare(tally));
+        let worn = !rare && held.rate <= held.measured * EASED_LEAST;
         if let Some(before) = again {
             self.intervals.clear();
             self.judge(now, &before, episode, tally);
         } else if episode.length() >= LONG || worn {
             self.intervals.clear();
             self.seek(now, self.rate * BETA, self.rate);
-        } else {
+        } else if !rare {
             let rate = (held.rate * EASE).max(held.measured * EASED_LEAST);
             self.hold(now, Held { rate, ..held });
         }
+    }
+
+    /// Units of [`RARE`] requests.
+    fn rare(&self, tally: &Tally) -> f64 {
+        RARE as f64 * tally.mean(self.place)
     }
 
     /// A look above the held rate ended with a refusal.
     fn looked(&mut self, now: Timestamp, held: Held, step: usize, episode: &Episode) {
         let steady = match step {
             0 | 1 => None,
-            _ => held.look(step - 1).1,
+            _ => held.look(step - 1, self.window).1,
         };
-        let first = episode.length() < WINDOWED || held.window.is_some();
+        let first = episode.length() < WINDOWED || self.window.is_some();
         match steady {
             _ if !first => {
                 // A window is used up that nobody knew of.
                 self.intervals.clear();
                 self.seek(now, self.rate * 0.9, self.rate);
             }
-            Some(more) if held.doubted || step == 2 => {
+            Some(more) if held.doubted => {
                 let measured = held.rate * (1.0 + more);
                 let rate = (measured * MARGIN).max(held.rate);
                 self.look_after = LOOK_FIRST;
@@ -389,15 +397,14 @@ impl Search {
                         rate,
                         measured,
                         doubted: false,
-                        window: None,
                     },
                 );
             }
-            Some(_) => {
+            Some(_) if step > 2 => {
                 self.intervals.clear();
                 self.seek(now, self.rate * 0.9, self.rate);
             }
-            None => {
+            _ => {
                 // The limit is where it was. A rate that was eased by chance comes back a little.
                 self.look_after = (self.look_after * 2).min(LOOK_LATEST);
                 let most = (held.measured * MARGIN).max(held.rate);
@@ -417,10 +424,7 @@ impl Search {
 
     /// How long a window that is known still lasts.
     pub(super) fn window_ends(&self, now: Timestamp) -> Option<Duration> {
-        let (Phase::Hold(held, _) | Phase::Look(held, ..)) = &self.phase else {
-            return None;
-        };
-        let (window, edge) = held.window?;
+        let (window, edge) = self.window?;
         let into = now.since(edge).as_nanos() % window.as_nanos();
         Some(window - Duration::from_nanos(u64::try_from(into).unwrap_or(0)))
     }
@@ -428,21 +432,13 @@ impl Search {
     /// Takes the stretch between two refusals for a measurement.
     fn judge(&mut self, now: Timestamp, before: &Episode, last: &Episode, tally: &Tally) {
         let windowed = before.length() >= WINDOWED && last.length() >= WINDOWED;
-        let window = windowed.then(|| whole_windows(last.end.at.since(before.end.at)));
-        let interval = match window.flatten() {
-            // From edge to edge: what was admitted is what the windows hold.
-            Some(time) => Interval {
-                seconds: time.as_secs_f64(),
-                ..last.end.since(&before.end)
-            },
-            None => last.onset.since(&before.onset),
-        };
+        let whole = last.since_whole(before).filter(|_| windowed);
+        let interval = whole.unwrap_or_else(|| last.onset.since(&before.onset));
         self.intervals.push(interval);
-        if !self.named {
-            self.count_by(inferred(&self.intervals).unwrap_or(self.place), tally);
-        }
-        let window = window.flatten();
-        if let Some(measured) = self.agreed(window.is_some()) {
+        self.see(interval, tally);
+        if let Some(measured) = self.agreed(whole.is_some()) {
+            let window = whole.map(|whole| Duration::from_secs_f64(whole.seconds));
+            self.window = window.map(|window| (window, last.end.at));
             self.look_after = LOOK_FIRST;
             self.intervals.clear();
             self.hold(
@@ -450,8 +446,7 @@ impl Search {
                 Held {
                     rate: measured * MARGIN,
                     measured,
-                    doubted: window.is_none(),
-                    window: window.map(|window| (window, last.end.at)),
+                    doubted: whole.is_none(),
                 },
             );
             return;
@@ -463,6 +458,40 @@ impl Search {
             self.rate / 2.0
         };
         self.seek(now, lost_at * 0.9, lost_at * 1.05);
+    }
+
+    /// Finds out what is counted, unless the server has said so. Whether that is news.
+    fn see(&mut self, interval: Interval, tally: &Tally) -> bool {
+        self.seen.push_back(interval);
+        if self.seen.len() > SEEN_MAX {
+            self.seen.pop_front();
+        }
+        let place = inferred(&self.seen).filter(|place| !self.named && *place != self.place);
+        if let Some(place) = place {
+            self.count_by(place, tally);
+        }
+        place.is_some()
+    }
+
+    /// Looks at a window that was used up before its end, while a rate is held.
+    fn see_window(
+        &mut self,
+        held: &mut Held,
+        before: Option<Episode>,
+        last: &Episode,
+        tally: &Tally,
+    ) {
+        let whole = before.and_then(|before| last.since_whole(&before));
+        let Some(whole) = whole.filter(|_| self.window.is_some()) else {
+            return;
+        };
+        if self.see(whole, tally) {
+            let (units, seconds) = self.seen.iter().fold((0, 0.0), |(units, seconds), seen| {
+                (units + seen.units[self.place], seconds + seen.seconds)
+            });
+            held.measured = units as f64 / seconds;
+            held.rate = held.measured * MARGIN;
+        }
     }
 
     /// The rate on which the last measurements agree, if they do.
@@ -494,30 +523,36 @@ impl Search {
 }
 
 impl Episode {
+    /// What was admitted between the ends of two pauses that lie a window apart: what the window
+    /// holds.
+    fn since_whole(&self, before: &Self) -> Option<Interval> {
+        let whole = whole_window(self.end.at.since(before.end.at))?;
+        Some(Interval {
+            seconds: whole.as_secs_f64(),
+            ..self.end.since(&before.end)
+        })
+    }
+
     fn length(&self) -> Duration {
         self.end.at.since(self.onset.at)
     }
 }
 
-/// The sum of windows that a time is, to a twenty-fifth; `None` when it is none.
-fn whole_windows(time: Duration) -> Option<Duration> {
-    WINDOWS.into_iter().find_map(|window| {
-        let times = (time.as_secs_f64() / window.as_secs_f64()).round();
-        let whole = window.mul_f64(times.clamp(1.0, 5.0));
-        (time.abs_diff(whole) <= whole / 25).then_some(whole)
-    })
+/// The window that a time is, to a twenty-fifth; `None` when it is none.
+fn whole_window(time: Duration) -> Option<Duration> {
+    let mut windows = WINDOWS.into_iter();
+    windows.find(|window| time.abs_diff(*window) <= *window / 25)
 }
 
 /// What is counted: the units whose rate differs least between refusals. `None` while that cannot
 /// be told.
-fn inferred(intervals: &[Interval]) -> Option<usize> {
-    if intervals.len() < 3 {
+fn inferred(seen: &VecDeque<Interval>) -> Option<usize> {
+    if seen.len() < 3 {
         return None;
     }
-    let last = &intervals[intervals.len() - 3..];
     let spread = |place: usize| {
-        let rates = || last.iter().map(|interval| interval.rate(place));
-        let mean = rates().sum::<f64>() / last.len() as f64;
+        let rates = || seen.iter().map(|interval| interval.rate(place));
+        let mean = rates().sum::<f64>() / seen.len() as f64;
         let squares = rates()
             .map(|rate| (rate - mean) * (rate - mean))
             .sum::<f64>();
