@@ -116,8 +116,8 @@ enum Phase {
     /// Something is: the rate grows along a curve from refusal to refusal.
     Seek {
         cubic: Cubic,
-        /// Whether the last refusal was at the rates of now.
-        fresh: bool,
+        /// The rate that was held before, if nothing was refused since.
+        held: Option<f64>,
     },
     /// The rate is known, since then.
     Hold(Held, Timestamp),
@@ -175,7 +175,7 @@ impl Search {
         end: Moment,
     ) -> Self {
         let cubic = Cubic::new(now, declared * BETA, declared);
-        let phase = Phase::Seek { cubic, fresh: true };
+        let phase = Phase::Seek { cubic, held: None };
         let mut search = Self::new(now, place, declared * BETA, declared, phase);
         search.last = Some(Episode { onset, end });
         search
@@ -240,7 +240,10 @@ impl Search {
                 held.rate *= times;
                 held.measured *= times;
             }
-            Phase::Seek { cubic, .. } => cubic.scale(times),
+            Phase::Seek { cubic, held } => {
+                cubic.scale(times);
+                *held = held.map(|held| held * times);
+            }
             Phase::SlowStart => {}
         }
     }
@@ -291,7 +294,7 @@ impl Search {
                         let cubic = Cubic::new(now, self.rate, self.rate);
                         self.phase = Phase::Seek {
                             cubic,
-                            fresh: false,
+                            held: Some(held.rate),
                         };
                     }
                 }
@@ -327,12 +330,18 @@ impl Search {
                 self.intervals.clear();
                 self.seek(now, self.rate / 2.0, self.rate);
             }
-            (Phase::Seek { fresh: true, .. }, Some(before)) => {
+            (Phase::Seek { held: None, .. }, Some(before)) => {
                 self.judge(now, &before, &episode, tally);
             }
-            (Phase::Seek { fresh: false, .. }, Some(_)) => {
+            (
+                &Phase::Seek {
+                    held: Some(held), ..
+                },
+                Some(_),
+            ) => {
+                // It may have been a full bucket that let the rate rise so far.
                 self.intervals.clear();
-                self.seek(now, self.rate * 0.9, self.rate);
+                self.seek(now, (held * self.rate).sqrt(), self.rate);
             }
             (&Phase::Hold(mut held, _), before) => {
                 self.see_window(&mut held, before, &episode, tally);
@@ -513,7 +522,7 @@ impl Search {
     fn seek(&mut self, now: Timestamp, rate: f64, lost_at: f64) {
         self.rate = rate.min(self.ceiling);
         let cubic = Cubic::new(now, rate, lost_at);
-        self.phase = Phase::Seek { cubic, fresh: true };
+        self.phase = Phase::Seek { cubic, held: None };
     }
 
     fn hold(&mut self, now: Timestamp, held: Held) {
