@@ -1,6 +1,7 @@
 //! `brimful run`: flags in, a run, an exit code out.
 
 mod limits;
+mod provider;
 mod report;
 mod target;
 
@@ -150,10 +151,12 @@ fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
         None => None,
     };
     source.model.clone_from(&requests.model);
-    source.endpoint = requests
-        .endpoint
-        .parse()
-        .map_err(|error| usage(format!("{error}")))?;
+    source.endpoint = match &requests.endpoint {
+        Some(endpoint) => endpoint
+            .parse()
+            .map_err(|error| usage(format!("{error}")))?,
+        None => provider::default_endpoint(args),
+    };
     source.params = params(&requests.param)?;
     source.id_column.clone_from(&requests.id_column);
     source.estimate_column.clone_from(&requests.estimate_column);

@@ -31,6 +31,7 @@ mod budget;
 mod charge;
 mod engine;
 mod event;
+mod learned;
 mod limit;
 mod observation;
 mod outcome;
@@ -47,6 +48,7 @@ pub use engine::{
     RequestId, Status, StopReason,
 };
 pub use event::Event;
+pub use learned::{Learned, LearnedCharge, LearnedFactor, LearnedLimit, LearnedRate};
 pub use limit::{Decision, LimitKind, LimitSpec, LimitSpecError, Never, Ramp, Shape, Taken};
 pub use observation::{Observation, QuotaNumbers, Reading, Reset};
 pub use outcome::{Class, Failure, Scope, Usage};

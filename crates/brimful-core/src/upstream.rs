@@ -9,9 +9,10 @@ mod reach;
 
 use std::time::Duration;
 
-use crate::adapt::{Found, Sent};
+use crate::adapt::{FoundByLane, Told};
 use crate::charge::{Charge, ChargeRule, Cost, Lane, Settlement};
-use crate::engine::{AttemptResult, StopReason};
+use crate::engine::StopReason;
+use crate::learned::Learned;
 use crate::outcome::{Class, Usage};
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
@@ -77,8 +78,13 @@ pub(crate) struct Upstream {
     serves: Option<Vec<Lane>>,
     /// Its limits, also those that it shares.
     pub(crate) limits: Vec<usize>,
-    /// What is found out about a server that says nothing.
-    found: Option<Found>,
+    /// What is found out where it says nothing.
+    found: FoundByLane,
+    id: UpstreamId,
+    /// What it says of its limits, by lane.
+    told: Vec<Told>,
+    learned: Vec<(Lane, Learned)>,
+    first_alone: bool,
     cooldown: Cooldown,
     reach: Reach,
     condition: Condition,
@@ -100,7 +106,7 @@ struct Parking {
 }
 
 impl Upstream {
-    pub(crate) fn new(config: &UpstreamConfig) -> Self {
+    pub(crate) fn new(id: UpstreamId, config: &UpstreamConfig) -> Self {
         Self {
             name: config.name.clone(),
             charge_rule: config.charge_rule,
@@ -109,7 +115,11 @@ impl Upstream {
             role: config.role,
             serves: config.serves.clone(),
             limits: Vec::new(),
-            found: Found::of(config),
+            found: FoundByLane::new(config),
+            id,
+            told: Vec::new(),
+            learned: config.learned.clone(),
+            first_alone: config.first_alone,
             cooldown: Cooldown::default(),
             reach: Reach::default(),
             condition: Condition::default(),
@@ -124,19 +134,17 @@ impl Upstream {
     /// Takes over what a live run changes. What was out may be tried again: somebody has been at
     /// the key or the wallet.
     pub(crate) fn reconfigure(&mut self, config: &UpstreamConfig) {
-        self.charge_rule = config.charge_rule;
-        self.settlement = config.settlement;
+        let declared = (config.charge_rule, config.settlement);
+        if declared != (self.charge_rule, self.settlement) {
+            (self.charge_rule, self.settlement) = declared;
+            for told in &mut self.told {
+                told.redeclare(declared.0, declared.1);
+            }
+        }
         self.weight = config.weight;
         self.role = config.role;
         self.serves.clone_from(&config.serves);
-        // What was found out about other limits is of no use.
-        if self
-            .found
-            .as_ref()
-            .is_none_or(|found| !found.is_about(config))
-        {
-            self.found = Found::of(config);
-        }
+        self.found.reconfigure(config);
         self.out = None;
         self.parking = Parking::default();
         self.retired = false;
@@ -156,14 +164,61 @@ impl Upstream {
         self.out.is_none() && !self.retired
     }
 
-    /// What a request of this cost takes from its limits.
+    /// What a request of this cost takes from its limits, as declared.
     #[inline]
     pub(crate) fn charge(&self, cost: &Cost) -> Charge {
         self.charge_rule.of(cost)
     }
 
+    /// What it takes as far as was learnt. `None` where that is as declared.
+    #[inline]
+    pub(crate) fn learnt_charge(&self, cost: &Cost) -> Option<Charge> {
+        let told = self.told(cost.lane)?;
+        told.has_learnt_charges()
+            .then(|| told.reserve(cost, self.charge(cost)))
+    }
+
+    /// What it says of the limits of a lane, if anything.
+    #[inline]
+    pub(crate) fn told(&self, lane: Lane) -> Option<&Told> {
+        self.told.get(usize::from(lane.0))
+    }
+
+    /// Where what it says of the limits of a lane is kept.
+    #[inline]
+    pub(crate) fn told_mut(&mut self, lane: Lane) -> &mut Told {
+        for number in self.told.len()..=usize::from(lane.0) {
+            let mut told = Told::new(self.id, self.charge_rule, self.settlement);
+            let lane = self
+                .learned
+                .iter()
+                .find(|(of, _)| usize::from(of.0) == number);
+            if let Some((_, learned)) = lane {
+                told.start_from(learned);
+            }
+            if self.first_alone {
+                told.go_alone();
+            }
+            self.told.push(told);
+        }
+        &mut self.told[usize::from(lane.0)]
+    }
+
+    /// What it said of the limits of all lanes.
+    pub(crate) fn each_told(&mut self) -> impl Iterator<Item = &mut Told> {
+        self.told.iter_mut()
+    }
+
     /// What an answer has really cost, where the provider settles. Custom units are as reserved.
-    pub(crate) fn actual(&self, reserved: &Charge, usage: Option<Usage>) -> Option<Charge> {
+    pub(crate) fn actual(
+        &self,
+        lane: Lane,
+        reserved: &Charge,
+        usage: Option<Usage>,
+    ) -> Option<Charge> {
+        if let Some(told) = self.told(lane).filter(|told| told.has_learnt_charges()) {
+            return usage.and_then(|usage| told.settle(&usage, reserved));
+        }
         match self.settlement {
             Settlement::None => None,
             Settlement::Usage => usage.map(|usage| Charge {
@@ -173,35 +228,26 @@ impl Upstream {
         }
     }
 
-    /// When what was found out lets something start, or `now`.
+    /// When what was found out lets something start in a lane, or `now`. What the server itself
+    /// says of the lane goes before.
     #[inline]
-    pub(crate) fn earliest(&self, now: Timestamp) -> Timestamp {
-        self.found.as_ref().map_or(now, |found| found.earliest(now))
-    }
-
-    /// An attempt starts.
-    #[inline]
-    pub(crate) fn sent(&mut self, now: Timestamp, charge: &Charge) -> Sent {
-        let found = self.found.as_mut();
-        found.map_or_else(Sent::default, |found| found.sent(now, charge))
-    }
-
-    /// The first byte of a streamed answer has come.
-    pub(crate) fn first_byte(&mut self, now: Timestamp, sent: &Sent) {
-        if let Some(found) = &mut self.found {
-            found.first_byte(now, sent);
+    pub(crate) fn earliest(&self, now: Timestamp, lane: Lane) -> Timestamp {
+        if self.told(lane).is_some_and(Told::names_limits) {
+            return now;
         }
+        self.found.earliest(now, lane)
     }
 
-    /// An attempt is over. After a 429: how long nothing starts if the server did not say.
-    pub(crate) fn ended(
-        &mut self,
-        now: Timestamp,
-        sent: &Sent,
-        charge: &Charge,
-        result: &AttemptResult,
-    ) -> Option<Duration> {
-        self.found.as_mut()?.ended(now, sent, charge, result)
+    /// What is found out where it says nothing.
+    pub(crate) const fn found_mut(&mut self) -> &mut FoundByLane {
+        &mut self.found
+    }
+
+    /// What a run has learnt of a lane, for the next one.
+    pub(crate) fn learned(&self, lane: Lane) -> Learned {
+        let mut learned = self.told(lane).map(Told::learned).unwrap_or_default();
+        self.found.add_to(&mut learned, lane);
+        learned
     }
 
     /// The end of its pause, while there is one.
@@ -232,9 +278,7 @@ impl Upstream {
     #[inline]
     pub(crate) fn wake(&mut self, now: Timestamp) -> bool {
         self.condition.wake(now);
-        if let Some(found) = &mut self.found {
-            found.advance(now);
-        }
+        self.found.advance(now);
         self.cooldown.until(now).is_none() && self.cooldown.ends()
     }
 

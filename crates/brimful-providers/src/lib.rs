@@ -8,4 +8,5 @@ pub mod duration;
 pub mod observe;
 pub mod profile;
 pub mod reply;
+pub mod stream;
 pub mod text;

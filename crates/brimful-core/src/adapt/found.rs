@@ -2,6 +2,7 @@
 
 mod cubic;
 mod ladder;
+mod lanes;
 mod overload;
 mod pacer;
 mod pause;
@@ -13,10 +14,11 @@ use std::time::Duration;
 
 use crate::charge::Charge;
 use crate::engine::AttemptResult;
+use crate::learned::Learned;
 use crate::limit::LimitSpec;
 use crate::outcome::{Class, Failure};
 use crate::time::Timestamp;
-use crate::upstream::{Learning, UpstreamConfig};
+use crate::upstream::Learning;
 
 use ladder::{Ladder, Step};
 use overload::Overload;
@@ -26,6 +28,7 @@ use places::Places;
 use search::Search;
 use tally::{KINDS, Tally, place};
 
+pub(crate) use lanes::FoundByLane;
 pub(crate) use tally::Sent;
 
 /// Requests a second that hardly any server refuses: one, in its shortest window.
@@ -33,8 +36,7 @@ const FIRST_PER_S: f64 = 1.0;
 
 /// The rate of one upstream, as far as refusals tell it.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
-    declared: Vec<LimitSpec>,
+pub(super) struct Found {
     tally: Tally,
     patience: Patience,
     pause: Option<Pause>,
@@ -57,44 +59,49 @@ enum Model {
     Places(Places),
 }
 
-impl Found {
-    /// What an upstream is to be found out about; `None` for nothing.
-    pub(crate) fn of(config: &UpstreamConfig) -> Option<Self> {
-        match config.learning {
-            Learning::Off => None,
-            Learning::Limits => Some(Self::new(&config.limits)),
-            Learning::Concurrency => Some(Self::with(&config.limits, Model::Places(Places::new()))),
+impl Model {
+    fn new(
+        now: Timestamp,
+        learning: Learning,
+        declared: &[LimitSpec],
+        learned: Option<&Learned>,
+    ) -> Self {
+        if learning == Learning::Concurrency {
+            let known = learned.and_then(|learned| learned.places);
+            return Self::Places(known.map_or_else(Places::new, Places::known));
         }
+        let rates = learned.map_or(&[][..], |learned| &learned.rates);
+        let ladders: Vec<Ladder> = declared
+            .iter()
+            .filter_map(|spec| Ladder::new(spec, rates))
+            .collect();
+        if !ladders.is_empty() {
+            return Self::Declared(ladders);
+        }
+        let known = rates.iter().find(|rate| rate.window.is_none());
+        let known = known.and_then(|rate| Some((place(rate.kind)?, rate.per_hour)));
+        Self::Searched(match known.filter(|(_, per_hour)| *per_hour > 0) {
+            Some((place, per_hour)) => Search::known(now, place, per_hour as f64 / 3_600.0),
+            None => Search::slow_start(now, FIRST_PER_S),
+        })
     }
+}
 
-    /// Whether it is about the upstream as it is configured now.
-    pub(crate) fn is_about(&self, config: &UpstreamConfig) -> bool {
-        let same = match self.model {
-            Model::Places(_) => Learning::Concurrency,
-            Model::Declared(_) | Model::Searched(_) => Learning::Limits,
-        };
-        config.learning == same && config.limits == self.declared
-    }
-
-    /// Under these declared limits. Without one that has a rate it is searched from the start.
-    fn new(declared: &[LimitSpec]) -> Self {
-        let ladders: Vec<Ladder> = declared.iter().filter_map(Ladder::new).collect();
-        let model = if ladders.is_empty() {
-            Model::Searched(Search::slow_start(Timestamp::ZERO, FIRST_PER_S))
-        } else {
-            Model::Declared(ladders)
-        };
-        Self::with(declared, model)
-    }
-
-    fn with(declared: &[LimitSpec], model: Model) -> Self {
+impl Found {
+    /// Under these declared limits: without one that has a rate it is searched from the start.
+    /// Begins with what an earlier run has `learned`.
+    fn new(
+        now: Timestamp,
+        learning: Learning,
+        declared: &[LimitSpec],
+        learned: Option<&Learned>,
+    ) -> Self {
         let mut found = Self {
-            declared: declared.to_vec(),
             tally: Tally::default(),
             patience: Patience::new(),
             pause: None,
             overload: Overload::default(),
-            model,
+            model: Model::new(now, learning, declared, learned),
             pacer: None,
             named: None,
         };
@@ -102,8 +109,21 @@ impl Found {
         found
     }
 
+    /// Adds what was found out, for the next run.
+    fn add_to(&self, learned: &mut Learned) {
+        match &self.model {
+            Model::Places(places) => learned.places = places.found(),
+            Model::Searched(search) => learned.rates.extend(search.learned()),
+            Model::Declared(ladders) => {
+                learned
+                    .rates
+                    .extend(ladders.iter().filter_map(Ladder::learned));
+            }
+        }
+    }
+
     /// The instant from which `charge` may start, or `now`.
-    pub(crate) fn earliest(&self, now: Timestamp) -> Timestamp {
+    fn earliest(&self, now: Timestamp) -> Timestamp {
         let paced = self.pacer.as_ref().map(|(_, pacer)| pacer.earliest());
         let paused = self
             .pause
@@ -119,7 +139,7 @@ impl Found {
     }
 
     /// Lets time pass: to be called before anything is asked.
-    pub(crate) fn advance(&mut self, now: Timestamp) {
+    fn advance(&mut self, now: Timestamp) {
         let patience = &self.patience;
         if self
             .pause
@@ -142,7 +162,7 @@ impl Found {
     }
 
     /// An attempt starts.
-    pub(crate) fn sent(&mut self, now: Timestamp, charge: &Charge) -> Sent {
+    fn sent(&mut self, now: Timestamp, charge: &Charge) -> Sent {
         if let Some(pause) = &mut self.pause {
             pause.started(now);
         }
@@ -157,7 +177,7 @@ impl Found {
     }
 
     /// An attempt is over. After a 429: how long nothing starts if the server did not say.
-    pub(crate) fn ended(
+    fn ended(
         &mut self,
         now: Timestamp,
         sent: &Sent,
@@ -199,7 +219,7 @@ impl Found {
     }
 
     /// The first byte of a streamed answer has come.
-    pub(crate) fn first_byte(&mut self, now: Timestamp, sent: &Sent) {
+    fn first_byte(&mut self, now: Timestamp, sent: &Sent) {
         if let Model::Places(places) = &mut self.model {
             places.first_byte(sent, now.since(sent.at));
         }

@@ -45,12 +45,16 @@ impl Engine {
         let upstream = entry.upstream;
         self.in_flight -= 1;
         self.upstreams[upstream].in_flight -= 1;
+        let lane = entry.cost.lane;
         let sent = entry.sent;
-        let unasked = self.upstreams[upstream].ended(now, &sent, reservation.charge(), &result);
+        let charge = *reservation.charge();
+        self.account(now, request, &result);
+        let found = self.upstreams[upstream].found_mut();
+        let unasked = found.ended(now, lane, (&sent, &charge), &result);
         match result {
             AttemptResult::Answered(usage) => {
                 let state = &mut self.upstreams[upstream];
-                let actual = state.actual(reservation.charge(), usage);
+                let actual = state.actual(lane, reservation.charge(), usage);
                 let is_well_again = state.answered(now);
                 self.budget.settle(now, reservation, actual);
                 self.retry_budget.answered();
@@ -209,11 +213,15 @@ impl Engine {
     /// The upstream is of no use to any request, or at least not until a quota of its resets.
     fn upstream_out(&mut self, now: Timestamp, ended: &Ended, failure: &Failure) {
         let class = failure.class;
+        // Who has no other upstream wants to hear of it now, and not after the night.
+        let others = self.upstreams.iter().enumerate();
+        let mut others = others.filter(|&(index, _)| index != ended.upstream);
+        let has_others = others.any(|(_, other)| other.is_usable());
         let state = &mut self.upstreams[ended.upstream];
         let upstream = upstream_id(ended.upstream);
-        let reset = failure
-            .retry_after
-            .filter(|wait| class == Class::Exhausted && *wait <= self.retry.max_request_time);
+        let reset = failure.retry_after.filter(|wait| {
+            class == Class::Exhausted && has_others && *wait <= self.retry.max_request_time
+        });
         if let Some(wait) = reset
             && state.park(now, ended.started, now + wait)
         {

@@ -3,6 +3,7 @@
 #[path = "../../tests/properties/rig.rs"]
 mod rig;
 
+mod hearing;
 mod retrying;
 mod stopping;
 mod throttling;

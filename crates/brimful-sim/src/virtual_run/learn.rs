@@ -7,6 +7,7 @@
 
 mod changes;
 mod check;
+mod headers;
 mod measure;
 mod saturating;
 mod unknown;
@@ -57,6 +58,7 @@ pub fn scenarios() -> Vec<Scenario> {
     unknown::unknown(&mut all);
     changes::changes(&mut all);
     saturating::saturating(&mut all);
+    headers::foreign(&mut all);
     all
 }
 

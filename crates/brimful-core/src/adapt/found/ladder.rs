@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use crate::learned::LearnedRate;
 use crate::limit::LimitSpec;
 use crate::time::Timestamp;
 
-use super::tally::{Moment, place};
+use super::tally::{KINDS, Moment, place};
 
 /// A variation of the delay of windows of 10 s: what delays between machines vary by.
 const JITTER_10: Duration = Duration::from_millis(100);
@@ -45,6 +46,23 @@ pub(super) enum Model {
     Seconds,
 }
 
+impl Model {
+    const fn window(self) -> Option<Duration> {
+        match self {
+            Self::Declared | Self::Burst(_) => None,
+            Self::Tens => Some(Duration::from_secs(10)),
+            Self::Seconds => Some(Duration::from_secs(1)),
+        }
+    }
+
+    fn of(window: Duration) -> Option<Self> {
+        let models = [Self::Tens, Self::Seconds];
+        models
+            .into_iter()
+            .find(|model| model.window() == Some(window))
+    }
+}
+
 /// One declared limit.
 #[derive(Clone, Debug)]
 pub(super) struct Ladder {
@@ -71,10 +89,11 @@ pub(super) enum Step {
 }
 
 impl Ladder {
-    /// `None` for what has no rate: concurrency, and allowances of an hour and more.
-    pub(super) fn new(spec: &LimitSpec) -> Option<Self> {
-        let place = place(spec.kind)?;
-        (spec.window < Duration::from_secs(3_600)).then(|| Self {
+    /// `None` for what has no rate: concurrency, and allowances of an hour and more. Begins where
+    /// an earlier run has ended.
+    pub(super) fn new(spec: &LimitSpec, learned: &[LearnedRate]) -> Option<Self> {
+        let place = place(spec.kind).filter(|_| spec.window < Duration::from_secs(3_600))?;
+        let mut ladder = Self {
             place,
             amount: spec.amount,
             window: spec.window,
@@ -85,6 +104,22 @@ impl Ladder {
             last: Timestamp::ZERO,
             clean: CLEAN,
             recovered: Timestamp::ZERO,
+        };
+        let known = learned.iter().find(|rate| rate.kind == spec.kind);
+        let known = known.and_then(|rate| Some((rate, Model::of(rate.window?)?)));
+        if let Some((rate, model)) = known {
+            ladder.model = model;
+            ladder.rate = ladder.allowed(model).min(rate.per_hour as f64 / 3_600.0);
+        }
+        Some(ladder)
+    }
+
+    /// What was found out, for the next run.
+    pub(super) fn learned(&self) -> Option<LearnedRate> {
+        let window = self.model.window()?;
+        Some(LearnedRate {
+            window: Some(window),
+            ..LearnedRate::new(KINDS[self.place], (self.rate * 3_600.0) as u64)
         })
     }
 
@@ -133,18 +168,14 @@ impl Ladder {
         let fits = |window: Duration| {
             length <= window.mul_f64(SLACK) && window < self.window && self.in_window(window) >= 2.0
         };
-        let steps = [
-            (Model::Tens, Duration::from_secs(10)),
-            (Model::Seconds, Duration::from_secs(1)),
-        ];
         match self.model {
             Model::Declared if self.burst > 1 => return Some(Model::Burst(self.burst / 2)),
             Model::Burst(left) if left > 1 => return Some(Model::Burst(left / 2)),
             Model::Declared => return Some(Model::Burst(0)),
             Model::Burst(_) | Model::Tens | Model::Seconds => {}
         }
-        let stricter = |step: &(Model, Duration)| step.0 > self.model && fits(step.1);
-        steps.into_iter().find(stricter).map(|(model, _)| model)
+        let stricter = |model: &Model| *model > self.model && model.window().is_some_and(fits);
+        [Model::Tens, Model::Seconds].into_iter().find(stricter)
     }
 
     fn in_window(&self, window: Duration) -> f64 {

@@ -47,16 +47,6 @@ impl Pacer {
     pub(super) fn take(&mut self, now: Timestamp, units: u64) {
         self.next = self.next.max(now - self.catch_up) + self.time(units);
     }
-
-    /// Corrects units that turned out not to be used (`+`) or used beyond (`−`).
-    pub(super) fn correct(&mut self, units: i64) {
-        let time = self.time(units.unsigned_abs());
-        self.next = if units > 0 {
-            self.next - time
-        } else {
-            self.next + time
-        };
-    }
 }
 
 #[cfg(test)]
@@ -77,7 +67,5 @@ mod tests {
         pacer.set(10.0, 0);
         pacer.take(Timestamp::from_secs(9), 2);
         assert_eq!(pacer.earliest(), Timestamp::from_millis(9_195));
-        pacer.correct(1);
-        assert_eq!(pacer.earliest(), Timestamp::from_millis(9_095));
     }
 }

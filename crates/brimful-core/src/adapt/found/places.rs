@@ -115,11 +115,6 @@ impl Places {
         }
     }
 
-    /// Requests that may be in flight.
-    pub(super) const fn allowed(&self) -> u64 {
-        self.allowed
-    }
-
     /// The number that was found; `None` while it is searched.
     pub(super) const fn found(&self) -> Option<u64> {
         match self.phase {

@@ -8,10 +8,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::learned::LearnedRate;
 use crate::time::Timestamp;
 
 use super::cubic::{BETA, Cubic};
-use super::tally::{Interval, Moment, Tally, Units};
+use super::tally::{Interval, KINDS, Moment, Tally, Units};
 
 /// How often the rate doubles while nothing is known.
 const DOUBLING: Duration = Duration::from_secs(5);
@@ -210,12 +211,13 @@ impl Search {
         self.rate
     }
 
-    /// Units a second that the server allows, where that is known.
-    pub(super) const fn measured(&self) -> Option<f64> {
-        match &self.phase {
-            Phase::Hold(held, _) | Phase::Look(held, ..) => Some(held.measured),
-            Phase::SlowStart | Phase::Seek { .. } => None,
-        }
+    /// What was found out, for the next run. `None` while nothing was.
+    pub(super) fn learned(&self) -> Option<LearnedRate> {
+        let (Phase::Hold(held, _) | Phase::Look(held, ..)) = &self.phase else {
+            return None;
+        };
+        let per_hour = (held.rate / MARGIN * 3_600.0) as u64;
+        Some(LearnedRate::new(KINDS[self.place], per_hour))
     }
 
     /// The server has named what it counts.
