@@ -70,6 +70,9 @@ pub struct VirtualRun {
 pub struct Client {
     /// Longest time of an attempt. Default: 600 s.
     pub timeout: Duration,
+    /// Whether the engine is told of first bytes, as a client does that has answers streamed.
+    /// Default: no.
+    pub sees_first_bytes: bool,
     /// How late each wake-up is. Default: not at all.
     pub wake_late: Delay,
     /// Requests that wait in the engine. Default: 1,024.
@@ -90,6 +93,7 @@ impl Default for Client {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(600),
+            sees_first_bytes: false,
             wake_late: Delay::NONE,
             look_ahead: 1024,
             suspensions: Vec::new(),

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::redact::Redactor;
-use crate::transport::{OnHead, Outgoing, SendError, Transport};
+use crate::transport::{Early, OnEarly, Outgoing, SendError, Transport};
 
 /// Characters of a provider's message that are kept.
 const MESSAGE_MAX_CHARS: usize = 500;
@@ -87,33 +87,42 @@ impl Shared {
 /// An attempt's report to the driver: the slot of its request and what it came to.
 pub(crate) type Report = (usize, AttemptEnd);
 
-/// What the head of a stream says of limits, told before its end: the slot of its request.
-pub(crate) type Head = (usize, Observation);
+/// What a stream tells before its end.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// What its headers say of limits.
+    Limits(Observation),
+    /// Its first event has come.
+    FirstEvent,
+}
+
+/// What is told before the end of an attempt: the slot of its request and what it is.
+pub(crate) type EarlyReport = (usize, Told);
 
 /// Where an attempt reports.
 #[derive(Clone, Debug)]
 pub(crate) struct Reports {
     pub(crate) ends: UnboundedSender<Report>,
     /// What is in here was told before the end of the same attempt is.
-    pub(crate) heads: UnboundedSender<Head>,
+    pub(crate) early: UnboundedSender<EarlyReport>,
 }
 
 /// What the driver hears of attempts.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     pub(crate) ends: UnboundedReceiver<Report>,
-    pub(crate) heads: UnboundedReceiver<Head>,
+    pub(crate) early: UnboundedReceiver<EarlyReport>,
 }
 
 /// Neither channel is bounded, but what is in them is: by the attempts in flight.
 pub(crate) fn channels() -> (Reports, Inbox) {
     let (ends, ended) = mpsc::unbounded_channel();
-    let (heads, arrived) = mpsc::unbounded_channel();
+    let (early, arrived) = mpsc::unbounded_channel();
     let inbox = Inbox {
         ends: ended,
-        heads: arrived,
+        early: arrived,
     };
-    (Reports { ends, heads }, inbox)
+    (Reports { ends, early }, inbox)
 }
 
 /// Reports exactly once, whatever happens to the task that owns it: a task that panics or is
@@ -160,21 +169,25 @@ pub(crate) fn spawn(
         slot,
         reports: Some(reports.ends.clone()),
     };
-    let heads = reports.heads.clone();
+    let early = reports.early.clone();
     tokio::spawn(async move {
-        let on_head = |headers: &HeaderMap| {
-            if let Some(observation) = shared.observe(headers) {
-                let _unheard = heads.send((slot, observation));
+        let on_early = |what: Early<'_>| {
+            let told = match what {
+                Early::Head(headers) => shared.observe(headers).map(Told::Limits),
+                Early::FirstEvent => Some(Told::FirstEvent),
+            };
+            if let Some(told) = told {
+                let _unheard = early.send((slot, told));
             }
         };
-        let end = attempt(&shared, &outgoing, &on_head).await;
+        let end = attempt(&shared, &outgoing, &on_early).await;
         reporter.report(end);
     })
     .abort_handle()
 }
 
-async fn attempt(shared: &Shared, outgoing: &Outgoing, on_head: &OnHead<'_>) -> AttemptEnd {
-    let mut response = match shared.transport.send(outgoing, on_head).await {
+async fn attempt(shared: &Shared, outgoing: &Outgoing, on_early: &OnEarly<'_>) -> AttemptEnd {
+    let mut response = match shared.transport.send(outgoing, on_early).await {
         Ok(response) => response,
         Err(error) => return unanswered(shared, &error),
     };

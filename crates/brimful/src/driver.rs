@@ -232,12 +232,12 @@ impl<'a> Driver<'a> {
                     progress.send_replace(self.progress());
                     self.look_at_the_deadline();
                 }
-                Some(head) = inbox.heads.recv() => self.head_arrived(head),
+                Some(early) = inbox.early.recv() => self.told_early(early),
                 count = inbox.ends.recv_many(&mut ended, TURN) => {
                     debug_assert!(count > 0, "the driver itself holds a sender");
                     // What a reply says of limits counts before the reply does.
-                    while let Ok(head) = inbox.heads.try_recv() {
-                        self.head_arrived(head);
+                    while let Ok(early) = inbox.early.try_recv() {
+                        self.told_early(early);
                     }
                     self.attempts_ended(&mut ended);
                     // Under full load there is always a report: the engine is fed all the same.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use file::{ModelState, UpstreamState};
 pub use keeper::{ALL_MODELS, KeepOptions, KeptUpstream};
 pub(crate) use keeper::{Keeper, Level, Picture, Saver};
-pub use learned::{FactorState, LearnedState, LimitState};
+pub use learned::{FactorState, LearnedState, LimitState, RateState};
 pub use levels::{LevelState, Taken};
 pub use present::{Other, Presence};
 

@@ -10,8 +10,8 @@ use brimful::limits::{LimitNote, Source, counts};
 use brimful::models::{ModelGroup, ModelLanes};
 use brimful::source::UnitExpression;
 use brimful_core::{
-    Budget, CUSTOM_KINDS, ChargeRule, Cost, Decision, EngineConfig, Lane, LimitKind, LimitSpec,
-    Ramp, RetryPolicy, Settlement, Shape, Timestamp,
+    Budget, CUSTOM_KINDS, ChargeRule, Cost, Decision, EngineConfig, Lane, Learning, LimitKind,
+    LimitSpec, Ramp, RetryPolicy, Settlement, Shape, Timestamp,
 };
 
 use brimful_providers::observe::HeaderGrammar;
@@ -95,6 +95,14 @@ pub(super) fn limits(
     let headers =
         Some(profile.replies.headers).filter(|known| learns && *known != HeaderGrammar::None);
     let mut engine = engine(args, &profile.charge_for(model.unwrap_or_default()), specs);
+    let refuses = profile.replies.refuses;
+    engine.upstreams[0].learning = match flags.learn {
+        Switch::Off => Learning::Off,
+        Switch::On if refuses || is_rated => Learning::Limits,
+        // It never says no: what helps is to ask for no more than it can do.
+        Switch::On if flags.concurrency == "auto" => Learning::Concurrency,
+        Switch::On => Learning::Off,
+    };
     // Only a reply can tell what is allowed.
     engine.upstreams[0].first_alone = headers.is_some() && !is_rated;
     if learns && !is_rated {
@@ -132,6 +140,7 @@ fn engine(args: &RunArgs, charging: &Charging, specs: Vec<LimitSpec>) -> EngineC
         Some(Settle::Usage) => Settlement::Usage,
         None => charging.settlement(),
     };
+    config.upstreams[0].usage_weights = charging.weights();
     config.seed = args.watch.seed;
     config
 }

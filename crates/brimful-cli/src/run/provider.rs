@@ -5,7 +5,7 @@ use brimful_providers::profile::{Auth, CountRule, DialectName, Profile};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::usage;
-use crate::args::{Provider, TargetArgs};
+use crate::args::{Provider, RunArgs, TargetArgs};
 
 /// Says which `api-version` Azure shall answer by, in the SDK's own words.
 const AZURE_API_VERSION: &str = "OPENAI_API_VERSION";

@@ -100,11 +100,7 @@ pub(crate) fn http(
             Origin::Environment,
         ));
     }
-    Ok((
-        Arc::new(http),
-        Arc::new(Redactor::new(&secrets)),
-        identity,
-    ))
+    Ok((Arc::new(http), Arc::new(Redactor::new(&secrets)), identity))
 }
 
 /// Headers that may hold the key, the most usual first.

@@ -110,6 +110,7 @@ impl Told {
         Learned {
             limits: limits.collect(),
             charges: charges.collect(),
+            ..Learned::new()
         }
     }
 
@@ -121,6 +122,11 @@ impl Told {
     /// What it took in the end. `None` where that is as reserved, or nothing was learnt.
     pub(crate) fn settle(&self, usage: &Usage, reserved: &Charge) -> Option<Charge> {
         self.charges.settle(usage, reserved)
+    }
+
+    /// Whether the server names any limit.
+    pub(crate) const fn names_limits(&self) -> bool {
+        !self.limits.is_empty()
     }
 
     /// Whether the charge is learnt, so that what was declared about settling does not count.

@@ -217,6 +217,12 @@ impl<'a> Driver<'a> {
                 self.feed.end();
                 self.input(Input::Stop);
             }
+            Some(Event::FirstByte { slot, serial }) => {
+                if let Some(sent) = self.sent(slot, serial) {
+                    let attempt = sent.attempt;
+                    self.input(Input::FirstByte(attempt));
+                }
+            }
             Some(Event::Sample) => self.sample(),
             Some(Event::Aborted { .. }) | None => {}
         }
@@ -400,7 +406,12 @@ impl<'a> Driver<'a> {
             Action::Reset | Action::Hang => 0,
         };
         if status == 200 && self.run.sample_every.is_some() {
-            self.report.first_bytes.push((self.now, answer.delay));
+            self.report.first_bytes.push((self.now, answer.first_byte));
+        }
+        if status == 200 && self.run.client.sees_first_bytes {
+            let back = self.run.network.back.draw(&mut self.rng);
+            let at = self.now + answer.first_byte + back;
+            self.events.add(at, Event::FirstByte { slot, serial });
         }
         let streamed: Duration = match &answer.action {
             Action::Stream { chunks, .. } => chunks.iter().map(|chunk| chunk.delay).sum(),

@@ -18,6 +18,8 @@ pub struct Sample {
     pub arrivals: u64,
     /// 429s for speed.
     pub throttled: u64,
+    /// Requests that met an outage.
+    pub outage: u64,
     /// Output tokens of the answers handed over whole.
     pub output_tokens: u64,
     /// Each rate limit's own account, by whose rate what follows is measured.
@@ -46,6 +48,7 @@ impl Sample {
             at,
             arrivals: stats.arrivals,
             throttled: stats.throttled.total(),
+            outage: stats.outage,
             output_tokens: stats.output_tokens,
             limits: stats.limits.iter().map(LimitSample::new).collect(),
         }

@@ -4,7 +4,7 @@ use brimful_core::{AttemptId, Event, Input, Observation, Timestamp};
 use serde_json::json;
 
 use super::Driver;
-use crate::attempt::Head;
+use crate::attempt::{EarlyReport, Told};
 use crate::limits;
 use crate::progress::Notice;
 
@@ -13,10 +13,15 @@ const NOTICES_MAX: usize = 200;
 
 impl Driver<'_> {
     /// A stream has begun.
-    pub(super) fn head_arrived(&mut self, (slot, observation): Head) {
+    pub(super) fn told_early(&mut self, (slot, told): EarlyReport) {
         let flight = self.flights[slot].as_ref();
-        if let Some(attempt) = flight.and_then(|flight| flight.attempt) {
-            self.observed(self.options.clock.now(), attempt, observation);
+        let Some(attempt) = flight.and_then(|flight| flight.attempt) else {
+            return;
+        };
+        let now = self.options.clock.now();
+        match told {
+            Told::Limits(observation) => self.observed(now, attempt, observation),
+            Told::FirstEvent => self.input_at(now, Input::FirstByte(attempt)),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use brimful_core::{Learned, LearnedCharge, LearnedFactor, LearnedLimit, LimitKind, Shape};
+use brimful_core::{
+    Learned, LearnedCharge, LearnedFactor, LearnedLimit, LearnedRate, LimitKind, Shape,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
@@ -12,6 +14,8 @@ const ENTRIES_MAX: usize = 64;
 /// Largest amount and window of a limit of the engine.
 const AMOUNT_MAX: u64 = 1_000_000_000_000_000;
 const WINDOW_MAX_MS: u64 = 31 * 24 * 3600 * 1000;
+/// More requests in flight than any machine has.
+const PLACES_MAX: u64 = 1_000_000;
 
 const KINDS: [LimitKind; 5] = [
     LimitKind::Requests,
@@ -50,6 +54,12 @@ pub struct LearnedState {
     /// How the server counts, where that differs from what was declared.
     #[serde(default)]
     pub charges: Vec<FactorState>,
+    /// What the server lets through, found out by what it refused.
+    #[serde(default)]
+    pub rates: Vec<RateState>,
+    /// Requests in flight that brought the most tokens; `None` when that was not found out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub places: Option<u64>,
 }
 
 /// A limit that was learnt.
@@ -72,6 +82,18 @@ pub struct LimitState {
     /// What others took of its rate, in thousandths of it; 0 for nothing.
     #[serde(default)]
     pub foreign_permille: u32,
+}
+
+/// A rate that was found out by refusals.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateState {
+    /// What is counted.
+    pub counts: String,
+    /// How much of that was let through in an hour.
+    pub per_hour: u64,
+    /// The window, in milliseconds, by which a limit turned out to be judged; `None`: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_ms: Option<u64>,
 }
 
 /// How a server counts what it takes.
@@ -103,13 +125,24 @@ impl LearnedState {
             rule: limits::charge_name(factor.rule).to_owned(),
             permille: factor.permille,
         });
+        let rates = learned.rates.iter().map(|rate| RateState {
+            counts: limits::counts(rate.kind).to_owned(),
+            per_hour: rate.per_hour,
+            window_ms: rate.window.map(millis),
+        });
         let state = Self {
             learned_unix_ms: now_unix_ms,
             learned_by: env!("CARGO_PKG_VERSION").to_owned(),
             limits: limits.collect(),
             charges: charges.collect(),
+            rates: rates.collect(),
+            places: learned.places,
         };
-        (!state.limits.is_empty() || !state.charges.is_empty()).then_some(state)
+        let nothing = state.limits.is_empty()
+            && state.charges.is_empty()
+            && state.rates.is_empty()
+            && state.places.is_none();
+        (!nothing).then_some(state)
     }
 
     /// For the engine. What makes no sense there, because a person or another version wrote it, is
@@ -120,6 +153,11 @@ impl LearnedState {
         learned.limits = limits.filter_map(LimitState::to_core).collect();
         let charges = self.charges.iter().take(ENTRIES_MAX);
         learned.charges = charges.filter_map(FactorState::to_core).collect();
+        let rates = self.rates.iter().take(ENTRIES_MAX);
+        learned.rates = rates.filter_map(RateState::to_core).collect();
+        learned.places = self
+            .places
+            .filter(|places| (1..=PLACES_MAX).contains(places));
         learned
     }
 }
@@ -141,6 +179,17 @@ impl LimitState {
         limit.jitter = jitter_ms.map(Duration::from_millis);
         limit.foreign_permille = self.foreign_permille.min(1000);
         Some(limit)
+    }
+}
+
+impl RateState {
+    fn to_core(&self) -> Option<LearnedRate> {
+        let sane = (1..=AMOUNT_MAX).contains(&self.per_hour);
+        let kind = kind_of(&self.counts).filter(|_| sane)?;
+        let mut rate = LearnedRate::new(kind, self.per_hour);
+        let window_ms = self.window_ms.filter(|ms| (1..=WINDOW_MAX_MS).contains(ms));
+        rate.window = window_ms.map(Duration::from_millis);
+        Some(rate)
     }
 }
 
@@ -183,6 +232,10 @@ mod tests {
             LearnedCharge::InputSettled,
             1500,
         )];
+        let mut rate = LearnedRate::new(LimitKind::Requests, 36_000);
+        rate.window = Some(Duration::from_secs(10));
+        learned.rates = vec![rate, LearnedRate::new(LimitKind::TotalTokens, 5)];
+        learned.places = Some(48);
         learned
     }
 
@@ -236,7 +289,12 @@ mod tests {
         let mut state = good;
         state.limits[0].burst = Some(0);
         state.charges[0].permille = 0;
+        state.rates[0].per_hour = 0;
+        state.rates[1].window_ms = Some(0);
+        state.places = Some(u64::MAX);
         let learned = state.to_core();
         assert_eq!((learned.limits[0].burst, learned.charges.len()), (None, 0));
+        let rest = LearnedRate::new(LimitKind::TotalTokens, 5);
+        assert_eq!((&learned.rates[..], learned.places), (&[rest][..], None));
     }
 }

@@ -5,7 +5,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::super::custom::CustomLimit;
 use super::super::{provider, say, usage};
 use super::{HOUR, published};
-use crate::args::{Provider, RunArgs};
+use crate::args::{Provider, RunArgs, Switch};
 use crate::units::positive;
 
 /// In flight when the rate is not known.
@@ -43,6 +43,8 @@ pub(in crate::run) fn concurrency(args: &RunArgs, model: Option<&str>) -> anyhow
     let is_rated = rates.iter().any(Option::is_some) || limits.limit.iter().any(custom);
     let auto = match published::concurrency(limits, profile, model) {
         Some(published) => published,
+        // What is learnt decides.
+        None if limits.learn == Switch::On => CONCURRENCY_WITH_RATE,
         None if is_rated || limits.tier.is_some() => CONCURRENCY_WITH_RATE,
         None => CONCURRENCY_WITHOUT_RATE,
     };
