@@ -151,7 +151,7 @@ fn fits(starts: &[Timestamp], amount: u64, what: &str) {
 proptest! {
     #![proptest_config(cases(200))]
 
-    /// Every limit grants each attempt, own and shared ones alike, whatever happens to the upstreams
+    /// Every limit grants each attempt, own and shared ones alike, whatever happens to upstreams
     /// meanwhile. The rig checks that every request ends once and everything is settled.
     #[test]
     fn no_upstream_and_no_organisation_is_asked_for_more_than_its_limits(scenario in scenarios()) {
