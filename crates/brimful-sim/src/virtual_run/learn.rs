@@ -7,6 +7,7 @@
 
 mod check;
 mod measure;
+mod upstreams;
 mod windows;
 
 use std::time::Duration;
@@ -51,6 +52,7 @@ impl Scenario {
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     windows::unknown(&mut all);
+    upstreams::keys(&mut all);
     all
 }
 
