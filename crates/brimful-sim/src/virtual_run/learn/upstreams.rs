@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use brimful_core::{EngineConfig, LimitKind, LimitSpec, UpstreamConfig};
+use brimful_core::{EngineConfig, LimitKind, LimitSpec, Shape, UpstreamConfig};
 
 use crate::config::{
     Change, ConfigPatch, Enforcement, LevelHeaders, Outage, ScriptStep, ServerConfig,
@@ -40,7 +40,9 @@ pub(super) fn keys(all: &mut Vec<Scenario>) {
             patch.quota_after = Change::Set(0);
         })];
         let upstreams = RPM.iter().enumerate().map(|(number, &rpm)| {
+            // As known as it is of OpenAI's keys.
             let limit = LimitSpec::new("rpm", LimitKind::Requests, rpm, MINUTE);
+            let limit = limit.shape(Shape::TokenBucket);
             UpstreamConfig::new(format!("key {number}"), vec![limit])
         });
         let engine = EngineConfig::with(upstreams.collect());
