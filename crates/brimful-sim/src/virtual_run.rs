@@ -29,6 +29,7 @@ pub mod zoo;
 use std::time::Duration;
 
 use brimful_core::{EngineConfig, EngineConfigError, Timestamp};
+use brimful_providers::observe::HeaderGrammar;
 
 use crate::config::{ConfigError, ServerConfig};
 
@@ -72,6 +73,9 @@ pub struct VirtualRun {
 pub struct Client {
     /// Longest time of an attempt. Default: 600 s.
     pub timeout: Duration,
+    /// Whether the engine is told of first bytes, as a client does that has answers streamed.
+    /// Default: no.
+    pub sees_first_bytes: bool,
     /// How late each wake-up is. Default: not at all.
     pub wake_late: Delay,
     /// Requests that wait in the engine. Default: 1,024.
@@ -83,17 +87,22 @@ pub struct Client {
     pub cancel_share: f64,
     /// See `cancel_share`. Default: 10 s.
     pub cancel_within: Duration,
+    /// In whose grammar the levels that replies name are read. Default:
+    /// [`HeaderGrammar::None`]: they are not.
+    pub grammar: HeaderGrammar,
 }
 
 impl Default for Client {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(600),
+            sees_first_bytes: false,
             wake_late: Delay::NONE,
             look_ahead: 1024,
             suspensions: Vec::new(),
             cancel_share: 0.0,
             cancel_within: Duration::from_secs(10),
+            grammar: HeaderGrammar::None,
         }
     }
 }

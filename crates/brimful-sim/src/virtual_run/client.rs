@@ -18,7 +18,7 @@ use crate::server::Server;
 
 use super::checks::{Attempt, Checks};
 use super::events::{Event, Events};
-use super::flight::{Flight, Sent, read};
+use super::flight::{Flight, Sent, listen, read};
 use super::network::Way;
 use super::report::{Report, least_time};
 use super::sample::Sample;
@@ -225,6 +225,12 @@ impl<'a> Driver<'a> {
                 self.feed.end();
                 self.input(Input::Stop);
             }
+            Some(Event::FirstByte { slot, serial }) => {
+                if let Some(sent) = self.sent(slot, serial) {
+                    let attempt = sent.attempt;
+                    self.input(Input::FirstByte(attempt));
+                }
+            }
             Some(Event::Sample) => self.sample(),
             Some(Event::Aborted { .. }) | None => {}
         }
@@ -416,7 +422,12 @@ impl<'a> Driver<'a> {
             Action::Reset | Action::Hang => 0,
         };
         if status == 200 && self.run.sample_every.is_some() {
-            self.report.first_bytes.push((self.now, answer.delay));
+            self.report.first_bytes.push((self.now, answer.first_byte));
+        }
+        if status == 200 && self.run.client.sees_first_bytes {
+            let back = self.run.network.back.draw(&mut self.rng);
+            let at = self.now + answer.first_byte + back;
+            self.events.add(at, Event::FirstByte { slot, serial });
         }
         let streamed: Duration = match &answer.action {
             Action::Stream { chunks, .. } => chunks.iter().map(|chunk| chunk.delay).sum(),
@@ -452,9 +463,11 @@ impl<'a> Driver<'a> {
     fn deliver(&mut self, slot: u32, serial: u64) {
         let wall_clock = self.run.server.wall_clock_origin + self.now.since(Timestamp::ZERO);
         let now = self.now;
+        let grammar = self.run.client.grammar;
         let Some(sent) = self.sent(slot, serial) else {
             return;
         };
+        let heard = listen(sent, grammar, wall_clock);
         let result = if sent.way == Way::Unsent {
             AttemptResult::NotSent(Failure::new(Class::Transient))
         } else {
@@ -465,6 +478,9 @@ impl<'a> Driver<'a> {
             let quickest = self.report.quickest.get_or_insert(took);
             *quickest = took.min(*quickest);
             self.report.answering += took;
+        }
+        if let Some(heard) = heard {
+            self.input(heard);
         }
         self.ended(slot, result);
     }

@@ -18,6 +18,8 @@ pub struct Sample {
     pub arrivals: u64,
     /// 429s for speed.
     pub throttled: u64,
+    /// Requests that met an outage.
+    pub outage: u64,
     /// Output tokens of the answers handed over whole.
     pub output_tokens: u64,
     /// Each rate limit's own account, by whose rate what follows is measured.
@@ -54,6 +56,7 @@ impl Sample {
             let stats = server.stats();
             sample.arrivals += stats.arrivals;
             sample.throttled += stats.throttled.total();
+            sample.outage += stats.outage;
             sample.output_tokens += stats.output_tokens;
             let limits = stats.limits.iter();
             let answers = server.answers_requests();

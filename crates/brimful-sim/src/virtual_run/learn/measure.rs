@@ -27,6 +27,8 @@ pub enum Measure {
     Throttled,
     /// 429s for speed. Of several runs: the mean.
     Refusals,
+    /// Requests that met an outage. Of several runs: the mean.
+    MetOutage,
     /// What we took ÷ what the limit allows less what foreign tenants asked for; of several limits,
     /// the one that is used most. Of several runs: the mean.
     FreeShare,
@@ -97,7 +99,7 @@ impl Measure {
     #[must_use]
     pub const fn less_is_better(&self) -> bool {
         match self {
-            Self::Throttled | Self::Refusals | Self::SecondsUntil { .. } => true,
+            Self::Throttled | Self::Refusals | Self::MetOutage | Self::SecondsUntil { .. } => true,
             Self::FirstByteP95 { .. } => true,
             Self::FreeShare | Self::AllowedShare => false,
             Self::TenantKept | Self::TokenGoodput { .. } => false,
@@ -111,7 +113,7 @@ impl Measure {
             Self::Throttled | Self::FreeShare | Self::AllowedShare => "%",
             Self::TenantKept | Self::TokenGoodput { .. } => "%",
             Self::SecondsUntil { .. } => "s",
-            Self::Refusals => "",
+            Self::Refusals | Self::MetOutage => "",
             Self::FirstByteP95 { .. } => "×",
         }
     }
@@ -131,6 +133,7 @@ impl Measure {
                 (last.throttled - first.throttled) as f64 / arrivals as f64
             }
             Self::Refusals => (last.throttled - first.throttled) as f64,
+            Self::MetOutage => (last.outage - first.outage) as f64,
             Self::FreeShare => free_share(samples),
             Self::AllowedShare => allowed_share(samples),
             Self::TenantKept => {
@@ -176,6 +179,7 @@ impl Measure {
             }
             Self::SecondsUntil { .. } => worst(each(), true),
             Self::Refusals
+            | Self::MetOutage
             | Self::FreeShare
             | Self::AllowedShare
             | Self::TokenGoodput { .. }
