@@ -5,6 +5,7 @@
 
 pub mod dialect;
 pub mod duration;
+pub mod members;
 pub mod observe;
 pub mod reply;
 pub mod text;

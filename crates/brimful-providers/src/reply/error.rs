@@ -2,7 +2,6 @@
 
 use http::HeaderMap;
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::body::Body;
 
@@ -180,8 +179,7 @@ impl ErrorBody {
     }
 }
 
-fn value(raw: &RawValue) -> Option<Value> {
-    let text = raw.get();
+fn value(text: &str) -> Option<Value> {
     if text.len() > ERROR_BYTES_MAX {
         return None;
     }

@@ -1,9 +1,8 @@
 //! Token counts out of an answer, whoever wrote it.
 
 use brimful_core::Usage;
-use serde_json::value::RawValue;
 
-use super::pick::pick;
+use super::pick::pick_text;
 
 const KEYS: [&str; 19] = [
     "prompt_tokens",
@@ -29,7 +28,7 @@ const KEYS: [&str; 19] = [
 
 /// Reads a usage object. Members of an unexpected type count as absent; `None` when neither input
 /// nor output is known.
-pub(super) fn read_usage(raw: &RawValue) -> Option<Usage> {
+pub(super) fn read_usage(text: &str) -> Option<Usage> {
     let [
         prompt,
         completion,
@@ -50,7 +49,7 @@ pub(super) fn read_usage(raw: &RawValue) -> Option<Usage> {
         gemini_thoughts,
         gemini_cached,
         deepseek_cached,
-    ] = pick(raw.get(), &KEYS).ok()?;
+    ] = pick_text(text, &KEYS).ok()?;
 
     let usage = if let (None, None) = (prompt.and_then(count), completion.and_then(count)) {
         if gemini_input.or(gemini_output).is_some() {
@@ -110,9 +109,9 @@ fn chat(
 
 /// OpenAI's Responses count cached tokens within the input; Anthropic and Bedrock beside it.
 fn exclusive_or_responses(
-    [input, read, written]: [Option<&RawValue>; 3],
-    output: Option<&RawValue>,
-    details: Option<&RawValue>,
+    [input, read, written]: [Option<&str>; 3],
+    output: Option<&str>,
+    details: Option<&str>,
 ) -> Option<Usage> {
     let (known_input, known_output) = (input.and_then(count), output.and_then(count));
     if known_input.is_none() && known_output.is_none() {
@@ -133,13 +132,13 @@ fn exclusive_or_responses(
     })
 }
 
-fn cached_tokens(details: &RawValue) -> Option<u64> {
-    let [cached] = pick(details.get(), &["cached_tokens"]).ok()?;
+fn cached_tokens(details: &str) -> Option<u64> {
+    let [cached] = pick_text(details, &["cached_tokens"]).ok()?;
     cached.and_then(count)
 }
 
 /// The sum of those that are numbers; `None` when none is.
-fn sum<const N: usize>(raws: [Option<&RawValue>; N]) -> Option<u64> {
+fn sum<const N: usize>(raws: [Option<&str>; N]) -> Option<u64> {
     raws.into_iter()
         .flatten()
         .filter_map(count)
@@ -147,8 +146,7 @@ fn sum<const N: usize>(raws: [Option<&RawValue>; N]) -> Option<u64> {
 }
 
 /// A whole number, also when written as `12.0`.
-fn count(raw: &RawValue) -> Option<u64> {
-    let text = raw.get();
+fn count(text: &str) -> Option<u64> {
     text.parse().ok().or_else(|| {
         let number: f64 = text.parse().ok()?;
         // 2⁵³: beyond it a float is no exact count any more.
@@ -160,13 +158,11 @@ fn count(raw: &RawValue) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use brimful_core::Usage;
-    use serde_json::value::RawValue;
 
     use super::read_usage;
 
     fn usage(json: &str) -> Option<Usage> {
-        let raw: &RawValue = serde_json::from_str(json).unwrap();
-        read_usage(raw)
+        read_usage(json)
     }
 
     #[test]
