@@ -36,6 +36,9 @@ pub fn members<'a, const N: usize>(
     (scan.at == text.len()).then_some(picked)
 }
 
+/// Bytes of a string that are looked at one by one.
+const NEAR: usize = 24;
+
 /// A place in a text. Whatever is not JSON, or too deep, ends a scan with `None`.
 struct Scan<'a> {
     text: &'a str,
@@ -94,9 +97,8 @@ impl<'a> Scan<'a> {
     /// A key behind its opening quote, with nothing in it that would have to be unescaped.
     fn key(&mut self) -> Option<&'a str> {
         let begin = self.at;
-        self.string()?;
-        let key = &self.text[begin..self.at - 1];
-        (!key.contains('\\')).then_some(key)
+        let escaped = self.string()?;
+        (!escaped).then(|| &self.text[begin..self.at - 1])
     }
 
     /// What stands behind a key.
@@ -113,7 +115,7 @@ impl<'a> Scan<'a> {
         match self.peek()? {
             b'"' => {
                 self.at += 1;
-                self.string()
+                self.string().map(drop)
             }
             b'{' => {
                 let depth = depth.checked_sub(1)?;
@@ -141,20 +143,18 @@ impl<'a> Scan<'a> {
         self.rest().starts_with(word).then(|| self.at += word.len())
     }
 
-    /// A string behind its opening quote, up to and with the closing one.
-    fn string(&mut self) -> Option<()> {
+    /// A string behind its opening quote, up to and with the closing one. Says whether anything in
+    /// it is escaped.
+    fn string(&mut self) -> Option<bool> {
+        let mut escaped = false;
         loop {
             let rest = self.rest();
-            let run = memchr2(b'"', b'\\', rest)?;
-            // Without a branch for each byte, so that it is done for many at once.
-            let lowest = rest[..run].iter().fold(u8::MAX, |low, &byte| low.min(byte));
-            if lowest < b' ' {
-                return None;
-            }
+            let run = plain(rest)?;
             self.at += run + 1;
             if rest[run] == b'"' {
-                return Some(());
+                return Some(escaped);
             }
+            escaped = true;
             match *rest.get(run + 1)? {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 1,
                 b'u' => {
@@ -201,6 +201,25 @@ impl<'a> Scan<'a> {
         self.at += count;
         (count > 0).then_some(())
     }
+}
+
+/// How many bytes of a string come before a quote or a backslash. `None` when there is neither, or
+/// a control character before it.
+fn plain(rest: &[u8]) -> Option<usize> {
+    // Most strings are short, and over before a wide search would have begun.
+    let near = rest.iter().take(NEAR).position(|&byte| is_special(byte));
+    if let Some(run) = near {
+        return (rest[run] >= b' ').then_some(run);
+    }
+    let far = rest.get(NEAR..)?;
+    let run = memchr2(b'"', b'\\', far)?;
+    // Without a branch for each byte, so that it is done for many at once.
+    let lowest = far[..run].iter().fold(u8::MAX, |low, &byte| low.min(byte));
+    (lowest >= b' ').then_some(NEAR + run)
+}
+
+const fn is_special(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
 #[cfg(test)]

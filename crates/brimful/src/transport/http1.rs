@@ -12,6 +12,7 @@ use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
+use hyper::client::conn::TrySendError;
 use tokio::sync::Semaphore;
 
 use super::dial::{Connection, Dialer, TargetError, chain};
@@ -160,29 +161,44 @@ impl HttpTransport {
         loop {
             let (mut connection, reused) = self.checkout().await?;
             *connected = true;
-            match connection.sender.try_send_request(message).await {
-                Ok(response) => {
-                    let first_byte = Instant::now();
-                    let (parts, body) = response.into_parts();
-                    let body = self.collect(body).await?;
-                    let body = self.plain(parts.status, &parts.headers, body)?;
+            let Connection { sender, wire } = &mut connection;
+            let exchanged = async {
+                let response = sender.try_send_request(message).await?;
+                Ok(self.receive(response, Instant::now()).await)
+            };
+            match wire.beside(exchanged).await {
+                Ok(received) => {
+                    let response = received?;
                     self.put_back(connection);
-                    let status = parts.status.as_u16();
-                    return Ok(Response {
-                        status,
-                        headers: parts.headers,
-                        body,
-                        first_byte,
-                    });
+                    return Ok(response);
                 }
-                Err(mut error) => match error.take_message() {
-                    // The server closed an idle connection before anything was written to it.
-                    Some(unsent) if reused => message = unsent,
-                    Some(_) => return Err(SendError::Connect(chain(error.error()))),
-                    None => return Err(lost(error.error())),
-                },
+                Err(error) => {
+                    let mut error: TrySendError<_> = error;
+                    match error.take_message() {
+                        // The server closed an idle connection before anything was written to it.
+                        Some(unsent) if reused => message = unsent,
+                        Some(_) => return Err(SendError::Connect(chain(error.error()))),
+                        None => return Err(lost(error.error())),
+                    }
+                }
             }
         }
+    }
+
+    async fn receive(
+        &self,
+        response: http::Response<Incoming>,
+        first_byte: Instant,
+    ) -> Result<Response, SendError> {
+        let (parts, body) = response.into_parts();
+        let body = self.collect(body).await?;
+        let body = self.plain(parts.status, &parts.headers, body)?;
+        Ok(Response {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+            first_byte,
+        })
     }
 
     fn message(&self, request: &Outgoing) -> Result<http::Request<Full<Bytes>>, SendError> {
@@ -214,8 +230,9 @@ impl HttpTransport {
             if pooled.sender.is_ready() {
                 return Ok((pooled, true));
             }
-            // Its task may not yet have seen the end of the previous answer, or the closing.
-            let ready = tokio::time::timeout(READY_MAX, pooled.sender.ready()).await;
+            // It still writes, or has been closed.
+            let Connection { sender, wire } = &mut pooled;
+            let ready = tokio::time::timeout(READY_MAX, wire.beside(sender.ready())).await;
             if matches!(ready, Ok(Ok(()))) {
                 return Ok((pooled, true));
             }
@@ -231,9 +248,8 @@ impl HttpTransport {
         }
         // Boxed, because it is large and rare: it would be part of every attempt's future.
         let mut connection = Box::pin(self.dialer.dial()).await?;
-        connection
-            .sender
-            .ready()
+        let Connection { sender, wire } = &mut connection;
+        wire.beside(sender.ready())
             .await
             .map_err(|error| SendError::Connect(chain(&error)))?;
         Ok((connection, false))
@@ -254,7 +270,8 @@ impl HttpTransport {
         None
     }
 
-    fn put_back(&self, connection: Connection) {
+    fn put_back(&self, mut connection: Connection) {
+        connection.wire.settle();
         if connection.sender.is_closed() {
             return;
         }
