@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use brimful_core::{
-    AttemptResult, Budget, Charge, ChargeRule, Engine, EngineConfig, Input, LimitKind, LimitSpec,
-    Outcome, Output, RequestId, Shape, Timestamp,
+    AttemptResult, Budget, Charge, ChargeRule, Cost, Engine, EngineConfig, Input, LimitKind,
+    LimitSpec, Outcome, Output, RequestId, Shape, Timestamp,
 };
 use governor::clock::{Clock, DefaultClock, FakeRelativeClock};
 use governor::{Quota, RateLimiter};
@@ -163,7 +163,7 @@ fn step_ns(shape: Shape) -> Result<f64> {
     let mut now = Timestamp::from_secs(1);
     let mut attempts = VecDeque::new();
     let mut answered = 0_u32;
-    let charge = charge();
+    let cost = Cost::tokens(INPUT_TOKENS, OUTPUT_TOKENS);
     let ns = timed(STEPS, |step| {
         let request = RequestId(step % IN_FLIGHT);
         now = now + GAP;
@@ -183,9 +183,9 @@ fn step_ns(shape: Shape) -> Result<f64> {
                 answered += u32::from(outcome);
             }
         }
-        engine.handle_input(now, Input::Submit { request, charge });
+        engine.handle_input(now, Input::Submit { request, cost });
         while let Some(output) = engine.poll_output() {
-            if let Output::Start { attempt } = output {
+            if let Output::Start { attempt, .. } = output {
                 attempts.push_back(attempt);
             }
         }

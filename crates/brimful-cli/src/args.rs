@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use brimful_providers::profile::Profile;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::mock::MockArgs;
@@ -105,9 +107,10 @@ pub(crate) struct RequestArgs {
     /// Model named in each body
     #[arg(short, long)]
     pub(crate) model: Option<String>,
-    /// Endpoint of rows: chat, responses, completions, embeddings, or a path
-    #[arg(long, value_name = "NAME|PATH", default_value = "chat")]
-    pub(crate) endpoint: String,
+    /// Endpoint of rows: chat, responses, completions, embeddings, messages, generate-content,
+    /// converse, or a path. Default: what --provider has, else chat
+    #[arg(long, value_name = "NAME|PATH")]
+    pub(crate) endpoint: Option<String>,
     /// Set a field of each body; the value is JSON, else text: --param temperature=0
     #[arg(long, value_name = "NAME=JSON")]
     pub(crate) param: Vec<String>,
@@ -142,15 +145,17 @@ pub(crate) enum InputFormat {
 
 #[derive(Debug, Args)]
 pub(crate) struct TargetArgs {
-    /// Whose API: its address, key variable and way of charging. `mock` is a simulator inside this
-    /// program that needs neither key nor network
-    #[arg(long, value_enum)]
+    /// Whose API: its address, key variable, dialect and way of charging. `mock` is a simulator
+    /// inside this program that needs neither key nor network
+    #[arg(long, value_name = "NAME", value_parser = provider())]
     pub(crate) provider: Option<Provider>,
-    /// Address of an OpenAI-compatible API, such as http://localhost:8000/v1.
-    /// Default: $OPENAI_BASE_URL, else https://api.openai.com/v1
+    /// Address of the API, such as http://localhost:8000/v1. Without --provider it is one that
+    /// speaks as OpenAI does. Default: the variable of the provider's SDK ($OPENAI_BASE_URL), else
+    /// the provider's own address
     #[arg(long, value_name = "URL")]
     pub(crate) base_url: Option<String>,
-    /// Environment variable that holds the key. Default: OPENAI_API_KEY
+    /// Environment variable that holds the key. Default: that of the provider's SDK, such as
+    /// OPENAI_API_KEY
     #[arg(long, value_name = "VAR")]
     pub(crate) api_key_env: Option<String>,
     /// Send this header; `env:VAR` takes the value from the environment: 'X-Team: env:TEAM'
@@ -170,10 +175,20 @@ pub(crate) struct TargetArgs {
     pub(crate) headers_max_bytes: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Provider {
-    Openai,
+    /// The name of a profile.
+    Known(&'static str),
+    /// The simulator inside this program.
     Mock,
+}
+
+fn provider() -> impl TypedValueParser<Value = Provider> {
+    let names = Profile::names().chain(["mock"]);
+    PossibleValuesParser::new(names).map(|given| {
+        let known = Profile::names().find(|name| *name == given);
+        known.map_or(Provider::Mock, Provider::Known)
+    })
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! `brimful run`: flags in, a run, an exit code out.
 
 mod limits;
+mod provider;
 mod report;
 mod target;
 
@@ -150,10 +151,12 @@ fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
         None => None,
     };
     source.model.clone_from(&requests.model);
-    source.endpoint = requests
-        .endpoint
-        .parse()
-        .map_err(|error| usage(format!("{error}")))?;
+    source.endpoint = match &requests.endpoint {
+        Some(endpoint) => endpoint
+            .parse()
+            .map_err(|error| usage(format!("{error}")))?,
+        None => provider::default_endpoint(args),
+    };
     source.params = params(&requests.param)?;
     source.id_column.clone_from(&requests.id_column);
     source.estimate_column.clone_from(&requests.estimate_column);
@@ -244,7 +247,9 @@ fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
         let output = request
             .max_output_tokens
             .unwrap_or(args.limits.default_output_tokens);
-        let charge = engine.charge_rule.charge(request.input_tokens, output);
+        let charge = engine.upstreams[0]
+            .charge_rule
+            .charge(request.input_tokens, output);
         match budget.decide(Timestamp::ZERO, &charge) {
             Decision::Never(never) => Some(never.to_string()),
             _ => None,

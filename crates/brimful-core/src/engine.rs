@@ -1,28 +1,28 @@
 //! One state machine, owned by one task: wiring only. What is decided is decided in `budget`,
-//! `retry` and `queue`.
+//! `upstream`, `retry` and `queue`.
 //!
 //! Contract: call [`Engine::handle_input`], then drain [`Engine::poll_output`], then wait for the
 //! next input or for [`Engine::poll_timeout`], whichever comes first, and say [`Input::Tick`].
 //! Calling too early is harmless.
 
-mod cooldown;
-mod reach;
-
-use std::collections::VecDeque;
-use std::time::Duration;
+mod config;
+mod ended;
+mod pump;
+mod setup;
 
 use crate::budget::{Balance, Budget, LimitStatus, Reservation};
-use crate::charge::{Charge, ChargeRule, Settlement};
+use crate::charge::Cost;
 use crate::event::Event;
-use crate::limit::{Decision, LimitSpec, LimitSpecError, Never};
+use crate::limit::{Never, Taken};
 use crate::outcome::{Class, Failure, Usage};
 use crate::queue::Queue;
-use crate::retry::{self, RetryBudget, RetryPolicy, Verdict};
+use crate::retry::{RetryBudget, RetryPolicy};
 use crate::time::Timestamp;
-use crate::timer::{Timer, TimerTable};
+use crate::timer::TimerTable;
+use crate::upstream::{Chooser, Hold, Upstream, UpstreamId, UpstreamStatus, Way};
+use std::collections::VecDeque;
 
-use cooldown::Cooldown;
-use reach::Reach;
+pub use config::{EngineConfig, EngineConfigError};
 
 /// A request as its driver numbers it. Numbers are kept small by reusing those of finished
 /// requests: the engine keeps an array over them.
@@ -36,36 +36,6 @@ pub struct AttemptId {
     pub request: RequestId,
     /// 1 for the first attempt of the request.
     pub number: u32,
-}
-
-/// How the engine is set up.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct EngineConfig {
-    /// All limits of the upstream.
-    pub limits: Vec<LimitSpec>,
-    /// How failures are answered.
-    pub retry: RetryPolicy,
-    /// How the provider turns tokens into a charge.
-    pub charge_rule: ChargeRule,
-    /// Whether it corrects the charge by usage.
-    pub settlement: Settlement,
-    /// Seed of every random choice. Default 0.
-    pub seed: u64,
-}
-
-impl EngineConfig {
-    /// These limits; everything else by default (charge `sum`, settled by nothing, seed 0).
-    #[must_use]
-    pub const fn new(limits: Vec<LimitSpec>) -> Self {
-        Self {
-            limits,
-            retry: RetryPolicy::new(),
-            charge_rule: ChargeRule::Sum,
-            settlement: Settlement::None,
-            seed: 0,
-        }
-    }
 }
 
 /// What an attempt came to.
@@ -89,8 +59,8 @@ pub enum Input {
     Submit {
         /// Its number; must not be in use.
         request: RequestId,
-        /// What an attempt will cost.
-        charge: Charge,
+        /// What an attempt will cost, and the lane that it goes in.
+        cost: Cost,
     },
     /// An attempt is over.
     Finished {
@@ -101,6 +71,11 @@ pub enum Input {
     },
     /// The caller no longer wants the answer.
     Cancel(RequestId),
+    /// Other upstreams and limits from now on. Upstreams are known again by their names, limits by
+    /// name and kind within theirs; what was taken stays counted, what is in flight goes on. The
+    /// policy of retries and the seed stay as they are. A configuration that is not valid changes
+    /// nothing: [`Event::Reconfigured`] says which it was.
+    Reconfigure(Box<EngineConfig>),
     /// Start nothing more; what is in flight goes on.
     Stop,
     /// Time has passed.
@@ -114,8 +89,11 @@ pub enum Outcome {
     Answered,
     /// It ended without an answer: a dead letter.
     Dead(Failure),
-    /// It can never fit a limit: a dead letter that was never sent.
+    /// It can never fit a limit of any upstream that serves it: a dead letter that was never sent.
     NeverFits(Never),
+    /// No upstream that serves its lane is left: wrong keys, empty wallets, or none ever did.
+    /// Others go on; it may be sent again.
+    NoUpstream,
     /// It was not answered because the run stops or the caller gave up; it may be sent again.
     Abandoned,
 }
@@ -125,11 +103,11 @@ pub enum Outcome {
 pub enum StopReason {
     /// The driver asked for it.
     Asked,
-    /// The upstream answers every request the same way: wrong key, empty wallet.
+    /// Every upstream answers all requests the same way: wrong key, empty wallet.
     Upstream(Class),
-    /// The upstream answered nothing but 429 for too long.
+    /// No upstream is left, and the last one answered nothing but 429 for too long.
     OnlyThrottled,
-    /// No connection could be made for too long.
+    /// No upstream is left, and to the last one no connection could be made for too long.
     Unreachable,
 }
 
@@ -140,6 +118,8 @@ pub enum Output {
     Start {
         /// The attempt, to be named in [`Input::Finished`].
         attempt: AttemptId,
+        /// Where to.
+        upstream: UpstreamId,
     },
     /// The request is over; its number is free again.
     Finish {
@@ -166,9 +146,10 @@ pub struct Status {
     pub backing_off: usize,
     /// Attempts in flight.
     pub in_flight: usize,
-    /// Index of the limit that the head of the queue waits for.
+    /// Index in [`Engine::limits`] of the limit that the oldest request waits for where it can
+    /// start first.
     pub binding: Option<usize>,
-    /// End of the cooldown, while there is one.
+    /// The earliest end of a pause, while all upstreams that are of use pause.
     pub cooldown_until: Option<Timestamp>,
 }
 
@@ -176,7 +157,7 @@ pub struct Status {
 struct Entry {
     /// Its place among all that were ever submitted.
     age: u64,
-    charge: Charge,
+    cost: Cost,
     /// Attempts so far.
     attempts: u32,
     /// Failures that count against `max_attempts`.
@@ -184,16 +165,29 @@ struct Entry {
     first_attempt: Timestamp,
     started: Timestamp,
     reservation: Option<Reservation>,
+    /// Where its last attempt went.
+    upstream: usize,
+    /// Where its last attempt failed, if that may be the upstream's fault.
+    avoid: Option<usize>,
     cancelled: bool,
 }
 
-/// The engine of one upstream.
+/// The ways of a lane.
+#[derive(Debug, Default)]
+struct LaneWays {
+    known: bool,
+    ways: Vec<Way>,
+}
+
+/// The engine: all upstreams, all limits, everything that waits.
 #[derive(Debug)]
 pub struct Engine {
     retry: RetryPolicy,
-    charge_rule: ChargeRule,
-    settlement: Settlement,
     budget: Budget,
+    upstreams: Vec<Upstream>,
+    lanes: Vec<LaneWays>,
+    chooser: Chooser,
+    holds: Vec<Hold>,
     retry_budget: RetryBudget,
     queue: Queue,
     timers: TimerTable,
@@ -202,20 +196,22 @@ pub struct Engine {
     submitted: u64,
     in_flight: usize,
     binding: Option<usize>,
-    cooldown: Cooldown,
-    reach: Reach,
     stopped: Option<StopReason>,
     rng: fastrand::Rng,
 }
 
 impl Engine {
-    /// An engine with nothing to do. Fails when a limit is out of range.
-    pub fn new(config: EngineConfig) -> Result<Self, LimitSpecError> {
-        Ok(Self {
-            retry: config.retry,
-            charge_rule: config.charge_rule,
-            settlement: config.settlement,
-            budget: Budget::new(config.limits)?,
+    /// An engine with nothing to do. Fails when the configuration is not valid.
+    pub fn new(config: EngineConfig) -> Result<Self, EngineConfigError> {
+        config.check()?;
+        let none = Budget::new(Vec::new()).expect("no limits are valid limits");
+        let mut engine = Self {
+            retry: config.retry.clone(),
+            budget: none,
+            upstreams: Vec::new(),
+            lanes: Vec::new(),
+            chooser: Chooser::default(),
+            holds: Vec::new(),
             retry_budget: RetryBudget::new(),
             queue: Queue::default(),
             timers: TimerTable::new(),
@@ -224,11 +220,11 @@ impl Engine {
             submitted: 0,
             in_flight: 0,
             binding: None,
-            cooldown: Cooldown::default(),
-            reach: Reach::default(),
             stopped: None,
             rng: fastrand::Rng::with_seed(config.seed),
-        })
+        };
+        engine.set_up(Timestamp::ZERO, &config);
+        Ok(engine)
     }
 
     /// Takes one input in. Drain [`Engine::poll_output`] before the next one.
@@ -239,9 +235,10 @@ impl Engine {
     /// wrong caller. Nothing that a server says leads to a panic.
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
         match input {
-            Input::Submit { request, charge } => self.submit(now, request, charge),
+            Input::Submit { request, cost } => self.submit(now, request, cost),
             Input::Finished { attempt, result } => self.finished(now, attempt, result),
             Input::Cancel(request) => self.cancel(request),
+            Input::Reconfigure(config) => self.reconfigure(now, &config),
             Input::Stop => self.stop(StopReason::Asked),
             Input::Tick => {}
         }
@@ -268,14 +265,42 @@ impl Engine {
             backing_off: self.queue.backing_off(),
             in_flight: self.in_flight,
             binding: self.binding,
-            cooldown_until: self.cooldown.until(now),
+            cooldown_until: self.all_paused_until(now),
         }
     }
 
-    /// The limits and how well they are used.
+    /// The upstreams and whether they may be used, by their numbers.
+    #[must_use]
+    pub fn upstreams(&self, now: Timestamp) -> Vec<UpstreamStatus> {
+        let upstreams = (0..).map(UpstreamId).zip(&self.upstreams);
+        upstreams
+            .map(|(id, upstream)| upstream.status(now, id))
+            .collect()
+    }
+
+    /// The limits and how well they are used. A limit keeps its index.
     #[must_use]
     pub fn limits(&self) -> Vec<LimitStatus> {
         self.budget.status()
+    }
+
+    /// What a limit counts at `now`, oldest first, to be counted on by a later run: for windows
+    /// that outlive one. Nothing for concurrency, for buckets of unknown capacity, and for limits
+    /// that do not exist.
+    #[must_use]
+    pub fn level(&self, now: Timestamp, limit: usize) -> Vec<Taken> {
+        match limit < self.budget.len() {
+            true => self.budget.limit(limit).snapshot(now),
+            false => Vec::new(),
+        }
+    }
+
+    /// Counts what was taken from a limit before, oldest first, besides what it counts already.
+    /// What is older than its window is left out.
+    pub fn restore_level(&mut self, now: Timestamp, limit: usize, taken: &[Taken]) {
+        if limit < self.budget.len() {
+            self.budget.restore(now, limit, taken);
+        }
     }
 
     /// What was reserved, settled and refunded.
@@ -290,7 +315,7 @@ impl Engine {
         self.stopped.as_ref()
     }
 
-    fn submit(&mut self, now: Timestamp, request: RequestId, charge: Charge) {
+    fn submit(&mut self, now: Timestamp, request: RequestId, cost: Cost) {
         let index = request.0 as usize;
         if self.entries.len() <= index {
             self.entries.resize_with(index + 1, || None);
@@ -300,167 +325,26 @@ impl Engine {
             self.finish(request, Outcome::Abandoned);
             return;
         }
-        if let Decision::Never(never) = self.budget.decide(now, &charge) {
-            self.finish(request, Outcome::NeverFits(never));
+        self.know_lane(cost.lane);
+        if let Err(outcome) = self.fits(now, &cost) {
+            self.finish(request, outcome);
             return;
         }
         let age = self.submitted;
         self.submitted += 1;
         self.entries[index] = Some(Entry {
             age,
-            charge,
+            cost,
             attempts: 0,
             failed: 0,
             first_attempt: now,
             started: now,
             reservation: None,
+            upstream: 0,
+            avoid: None,
             cancelled: false,
         });
-        self.queue.push_fresh((age, request));
-    }
-
-    fn finished(&mut self, now: Timestamp, attempt: AttemptId, result: AttemptResult) {
-        let request = attempt.request;
-        let entry = self
-            .entries
-            .get_mut(request.0 as usize)
-            .and_then(Option::as_mut);
-        let Some(entry) = entry.filter(|entry| entry.attempts == attempt.number) else {
-            debug_assert!(false, "{attempt:?} is not known");
-            return;
-        };
-        let Some(reservation) = entry.reservation.take() else {
-            debug_assert!(false, "{attempt:?} ended twice");
-            return;
-        };
-        self.in_flight -= 1;
-        match result {
-            AttemptResult::Answered(usage) => {
-                let actual = match self.settlement {
-                    Settlement::None => None,
-                    Settlement::Usage => usage.map(|usage| self.charge_rule.actual(usage)),
-                };
-                self.budget.settle(now, reservation, actual);
-                self.cooldown.answered();
-                self.reach.reached(now);
-                self.retry_budget.answered();
-                self.finish(request, Outcome::Answered);
-            }
-            AttemptResult::Aborted => {
-                self.budget.settle(now, reservation, None);
-                self.finish(request, Outcome::Abandoned);
-            }
-            AttemptResult::NotSent(failure) => {
-                self.budget.refund(now, reservation);
-                self.not_sent(now, request, failure);
-            }
-            AttemptResult::Failed(failure) => {
-                self.budget.settle(now, reservation, None);
-                self.reach.reached(now);
-                if failure.class != Class::Throttled {
-                    self.cooldown.interrupted();
-                }
-                self.failed(now, request, failure);
-            }
-        }
-    }
-
-    fn failed(&mut self, now: Timestamp, request: RequestId, failure: Failure) {
-        let entry = self.entries[request.0 as usize]
-            .as_mut()
-            .expect("looked up by the caller");
-        let class = failure.class;
-        if class != Class::Throttled {
-            entry.failed += 1;
-        }
-        let (cancelled, failed, started) = (entry.cancelled, entry.failed, entry.started);
-        let aged = (entry.age, request);
-        let age = now.since(entry.first_attempt);
-        // What the upstream says of itself holds even when nobody wants the request any more.
-        if class == Class::Throttled {
-            self.throttled(now, started, failure.retry_after);
-        }
-        let wait = match retry::decide(&self.retry, &failure, failed, age, &mut self.rng) {
-            Verdict::StopRun => {
-                self.finish(request, Outcome::Abandoned);
-                self.stop(StopReason::Upstream(class));
-                return;
-            }
-            _ if cancelled => return self.finish(request, Outcome::Abandoned),
-            Verdict::Dead => return self.finish(request, Outcome::Dead(failure)),
-            _ if self.stopped.is_some() => return self.finish(request, Outcome::Abandoned),
-            Verdict::WithTheModel => {
-                self.queue.push_due(aged);
-                Duration::ZERO
-            }
-            Verdict::After(backoff) => {
-                let wait = backoff.max(self.retry_budget.take(now));
-                self.queue.push_later(aged, now + wait);
-                wait
-            }
-        };
-        self.event(Event::Retried {
-            request,
-            class,
-            wait,
-        });
-    }
-
-    /// The request never left. That is not its fault: it uses up no attempts.
-    fn not_sent(&mut self, now: Timestamp, request: RequestId, failure: Failure) {
-        let entry = self.entries[request.0 as usize]
-            .as_ref()
-            .expect("looked up by the caller");
-        let (cancelled, started) = (entry.cancelled, entry.started);
-        let aged = (entry.age, request);
-        let age = now.since(entry.first_attempt);
-        let pause = self.reach.not_sent(now, started, &self.retry);
-        if let Some(pause) = pause
-            && self.cooldown.pause(now + pause)
-        {
-            let until = now + pause;
-            self.event(Event::CooldownStarted { until });
-        }
-        if self.reach.is_lost(now, &self.retry) {
-            self.stop(StopReason::Unreachable);
-        }
-        // None of its attempts failed, so that not even a single one allowed is used up.
-        let verdict = retry::decide(&self.retry, &failure, 0, age, &mut self.rng);
-        let class = failure.class;
-        let wait = match verdict {
-            _ if cancelled || self.stopped.is_some() => {
-                return self.finish(request, Outcome::Abandoned);
-            }
-            Verdict::After(wait) if pause.is_none() => wait,
-            Verdict::After(_) | Verdict::WithTheModel => Duration::ZERO,
-            Verdict::Dead | Verdict::StopRun => {
-                return self.finish(request, Outcome::Dead(failure));
-            }
-        };
-        if wait.is_zero() {
-            self.queue.push_due(aged);
-        } else {
-            self.queue.push_later(aged, now + wait);
-        }
-        self.event(Event::Retried {
-            request,
-            class,
-            wait,
-        });
-    }
-
-    /// A 429 for speed: the whole upstream pauses, all waiting requests follow the one model.
-    fn throttled(&mut self, now: Timestamp, started: Timestamp, retry_after: Option<Duration>) {
-        self.budget.drain(now);
-        let moved = self
-            .cooldown
-            .throttled(now, started, retry_after, &self.retry);
-        if let Some(until) = moved {
-            self.event(Event::CooldownStarted { until });
-        }
-        if self.cooldown.only_throttled() >= self.retry.max_throttled_time {
-            self.stop(StopReason::OnlyThrottled);
-        }
+        self.queue.push_fresh(cost.lane, (age, request));
     }
 
     fn cancel(&mut self, request: RequestId) {
@@ -486,71 +370,26 @@ impl Engine {
     }
 
     fn stop(&mut self, reason: StopReason) {
-        // A reason of the upstream's is graver than a wish, and the first of them stands.
+        // A reason of the upstreams' is graver than a wish, and the first of them stands.
         let graver = self.stopped == Some(StopReason::Asked) && reason != StopReason::Asked;
         if self.stopped.is_some() && !graver {
             return;
         }
         self.stopped = Some(reason.clone());
         self.event(Event::Stopped { reason });
-        for request in self.queue.drain() {
+        for request in self.queue.drain(|_| true) {
             self.finish(request, Outcome::Abandoned);
         }
     }
 
-    /// Starts everything that may start, and sets the timers for what may not.
-    fn pump(&mut self, now: Timestamp) {
-        self.timers = TimerTable::new();
-        self.binding = None;
-        if let Some(at) = self.queue.wake(now) {
-            self.timers.set(Timer::Retry, at);
-        }
-        if self.queue.len() + self.in_flight == 0 {
-            self.cooldown.interrupted();
-        }
-        if let Some(until) = self.cooldown.until(now) {
-            if self.queue.head().is_some() {
-                self.timers.set(Timer::Cooldown, until);
-            }
-            return;
-        }
-        if self.cooldown.ends() {
-            self.budget.resume(now);
-        }
-        while let Some(request) = self.queue.head() {
-            let entry = self.entries[request.0 as usize]
-                .as_mut()
-                .expect("queued requests are known");
-            match self.budget.reserve(now, entry.charge) {
-                Ok(reservation) => {
-                    self.queue.pop_head();
-                    entry.attempts += 1;
-                    entry.started = now;
-                    entry.reservation = Some(reservation);
-                    if entry.attempts == 1 {
-                        entry.first_attempt = now;
-                    }
-                    self.in_flight += 1;
-                    let attempt = AttemptId {
-                        request,
-                        number: entry.attempts,
-                    };
-                    self.outputs.push_back(Output::Start { attempt });
-                }
-                Err(refusal) => match refusal.decision {
-                    Decision::Never(never) => {
-                        self.queue.pop_head();
-                        self.finish(request, Outcome::NeverFits(never));
-                    }
-                    Decision::WaitUntil(at) => {
-                        self.binding = Some(refusal.limit);
-                        self.timers.set(Timer::Admission, at);
-                        return;
-                    }
-                    Decision::Go => unreachable!("a refusal is not a grant"),
-                },
-            }
-        }
+    /// The earliest end of a pause, while all upstreams that are of use pause.
+    fn all_paused_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let usable = self
+            .upstreams
+            .iter()
+            .filter(|upstream| upstream.is_usable());
+        let ends = usable.map(|upstream| upstream.paused_until(now));
+        ends.reduce(|first, end| Some(first?.min(end?))).flatten()
     }
 
     fn finish(&mut self, request: RequestId, outcome: Outcome) {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::engine::{RequestId, StopReason};
+use crate::engine::{EngineConfigError, RequestId, StopReason};
 use crate::outcome::Class;
 use crate::time::Timestamp;
+use crate::upstream::UpstreamId;
 
 /// Something that a reporter may want to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +20,43 @@ pub enum Event {
         /// How long it waits at least; zero when it goes back to the queue at once.
         wait: Duration,
     },
-    /// The upstream said 429: nothing starts until then.
+    /// An upstream said 429, or cannot be reached: nothing goes there until then.
     CooldownStarted {
+        /// The upstream.
+        upstream: UpstreamId,
         /// The end of the cooldown.
         until: Timestamp,
+    },
+    /// A quota of an upstream is used up; it pauses until it resets.
+    UpstreamParked {
+        /// The upstream.
+        upstream: UpstreamId,
+        /// When its quota resets.
+        until: Timestamp,
+    },
+    /// An upstream failed too often in a row: it gets nothing until then while others are left.
+    UpstreamIll {
+        /// The upstream.
+        upstream: UpstreamId,
+        /// When it is tried again.
+        until: Timestamp,
+    },
+    /// An upstream that was ill is used again without reserve.
+    UpstreamWell {
+        /// The upstream.
+        upstream: UpstreamId,
+    },
+    /// An upstream is of no use to any request: wrong key, empty wallet.
+    UpstreamOut {
+        /// The upstream.
+        upstream: UpstreamId,
+        /// What it says.
+        class: Class,
+    },
+    /// A new configuration is in force, or was refused and changed nothing.
+    Reconfigured {
+        /// Why it was refused. `None`: it is in force.
+        refused: Option<EngineConfigError>,
     },
     /// Nothing starts any more.
     Stopped {

@@ -7,7 +7,7 @@
 //! The entry point is [`Engine`]:
 //!
 //! ```
-//! use brimful_core::{Charge, Engine, EngineConfig, Input, LimitKind, LimitSpec, Output};
+//! use brimful_core::{Cost, Engine, EngineConfig, Input, LimitKind, LimitSpec, Output};
 //! use brimful_core::{AttemptResult, RequestId, Timestamp};
 //! use std::time::Duration;
 //!
@@ -15,7 +15,7 @@
 //! let mut engine = Engine::new(EngineConfig::new(vec![rpm])).expect("the limit is valid");
 //!
 //! let now = Timestamp::ZERO;
-//! engine.handle_input(now, Input::Submit { request: RequestId(0), charge: Charge::request() });
+//! engine.handle_input(now, Input::Submit { request: RequestId(0), cost: Cost::request() });
 //! let Some(Output::Start { attempt, .. }) = engine.poll_output() else { panic!("one may start") };
 //! assert!(engine.poll_output().is_none());
 //!
@@ -37,17 +37,19 @@ mod queue;
 mod retry;
 mod time;
 mod timer;
+mod upstream;
 
 pub use budget::{Balance, Budget, LimitStatus, Refusal, Reservation, Sums};
-pub use charge::{Charge, ChargeRule, Settlement};
+pub use charge::{CUSTOM_KINDS, Charge, ChargeRule, Cost, Lane, Settlement, UsageWeights};
 pub use engine::{
-    AttemptId, AttemptResult, Engine, EngineConfig, Input, Outcome, Output, RequestId, Status,
-    StopReason,
+    AttemptId, AttemptResult, Engine, EngineConfig, EngineConfigError, Input, Outcome, Output,
+    RequestId, Status, StopReason,
 };
 pub use event::Event;
-pub use limit::{Decision, LimitKind, LimitSpec, LimitSpecError, Never, Shape};
+pub use limit::{Decision, LimitKind, LimitSpec, LimitSpecError, Never, Ramp, Shape, Taken};
 pub use observation::{Observation, QuotaNumbers, Reading, Reset};
 pub use outcome::{Class, Failure, Scope, Usage};
 pub use retry::RetryPolicy;
 pub use time::Timestamp;
 pub use timer::Timer;
+pub use upstream::{Role, UpstreamConfig, UpstreamId, UpstreamState, UpstreamStatus};

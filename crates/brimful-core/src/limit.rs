@@ -8,19 +8,23 @@ mod counted;
 mod fixed;
 mod pace;
 mod paced;
+mod ramp;
 mod sliding;
 mod token_bucket;
 mod window;
 
 use std::time::Duration;
 
-use crate::charge::Charge;
+use crate::charge::{CUSTOM_KINDS, Charge, Lane};
 use crate::time::Timestamp;
 
 use concurrency::Concurrency;
 use counted::Counted;
 use fixed::Fixed;
+use ramp::Ramping;
 use token_bucket::TokenBucket;
+
+pub use ramp::Ramp;
 
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,17 +39,23 @@ pub enum LimitKind {
     OutputTokens,
     /// Requests in flight; has no window.
     Concurrency,
+    /// Units that the driver defines: images, pages, seconds of sound. The number, below
+    /// [`CUSTOM_KINDS`], says which of [`Cost::custom`](crate::Cost::custom).
+    Custom(u8),
 }
 
 impl LimitKind {
     /// What `charge` takes from a limit of this kind.
     #[must_use]
+    #[inline]
     pub const fn units(self, charge: &Charge) -> u64 {
         match self {
             Self::Requests | Self::Concurrency => charge.requests,
             Self::TotalTokens => charge.total,
             Self::InputTokens => charge.input,
             Self::OutputTokens => charge.output,
+            // A spec with a larger number is refused.
+            Self::Custom(number) => charge.custom[number as usize % CUSTOM_KINDS],
         }
     }
 }
@@ -93,6 +103,11 @@ pub struct LimitSpec {
     /// sent at an instant must be admitted no earlier than then and no later than the jitter after
     /// it. Only for [`Shape::Fixed`]; without effect when the jitter is as long as the window.
     pub edge: Option<Timestamp>,
+    /// The lanes whose requests count, such as those of one model or of several that share a pool.
+    /// `None`: all.
+    pub lanes: Option<Vec<Lane>>,
+    /// How fast the amount may be grown into. `None`: all of it at once. Not for concurrency.
+    pub ramp: Option<Ramp>,
 }
 
 impl LimitSpec {
@@ -108,6 +123,8 @@ impl LimitSpec {
             burst: None,
             jitter: None,
             edge: None,
+            lanes: None,
+            ramp: None,
         }
     }
 
@@ -155,13 +172,51 @@ impl LimitSpec {
         self
     }
 
-    fn check(&self) -> Result<(), LimitSpecError> {
+    /// The same limit, which counts only requests of these lanes.
+    #[must_use]
+    pub fn lanes(mut self, lanes: impl IntoIterator<Item = Lane>) -> Self {
+        self.lanes = Some(lanes.into_iter().collect());
+        self
+    }
+
+    /// The same limit, grown into by and by.
+    #[must_use]
+    pub fn ramp(mut self, ramp: Ramp) -> Self {
+        self.ramp = Some(ramp);
+        self
+    }
+
+    /// The largest request that it ever admits, in units of the kind.
+    pub(crate) fn most(&self) -> u64 {
+        match (self.shape, self.burst) {
+            (Shape::TokenBucket, Some(burst)) => burst,
+            _ => self.amount,
+        }
+    }
+
+    /// Whether requests of this lane count.
+    #[must_use]
+    pub fn counts(&self, lane: Lane) -> bool {
+        self.lanes
+            .as_ref()
+            .is_none_or(|lanes| lanes.contains(&lane))
+    }
+
+    /// Says what is wrong with it.
+    pub fn check(&self) -> Result<(), LimitSpecError> {
         let name = || self.name.clone();
         if self.amount == 0 || self.amount > AMOUNT_MAX {
             return Err(LimitSpecError::Amount {
                 name: name(),
                 amount: self.amount,
             });
+        }
+        if matches!(self.kind, LimitKind::Custom(number) if usize::from(number) >= CUSTOM_KINDS) {
+            return Err(LimitSpecError::Custom { name: name() });
+        }
+        let ramp = self.ramp.filter(|ramp| !ramp.is_valid());
+        if ramp.is_some() || self.ramp.is_some() && self.kind == LimitKind::Concurrency {
+            return Err(LimitSpecError::Ramp { name: name() });
         }
         if self.kind == LimitKind::Concurrency {
             return Ok(());
@@ -224,6 +279,18 @@ pub enum LimitSpecError {
         /// Name of the limit.
         name: String,
     },
+    /// There are no custom units of this number.
+    #[error("limit `{name}`: there are only {CUSTOM_KINDS} custom kinds of units")]
+    Custom {
+        /// Name of the limit.
+        name: String,
+    },
+    /// A ramp that leads nowhere.
+    #[error("limit `{name}`: a ramp needs a start, a growth of 1 % or more, and 1 s to 31 days")]
+    Ramp {
+        /// Name of the limit.
+        name: String,
+    },
     /// An edge was declared for windows that have none.
     #[error("limit `{name}`: an edge needs the shape `fixed`")]
     EdgeNeedsFixed {
@@ -265,11 +332,22 @@ pub enum Decision {
     Never(Never),
 }
 
+/// Units that were taken from a limit some time ago.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// How long ago.
+    pub age: Duration,
+    /// How many.
+    pub units: u64,
+}
+
 /// A limit with its level.
 #[derive(Clone, Debug)]
 pub(crate) struct Limit {
+    /// As declared. The state may hold less: see `ramping`.
     pub(crate) spec: LimitSpec,
     state: State,
+    ramping: Option<Ramping>,
 }
 
 #[derive(Clone, Debug)]
@@ -282,20 +360,118 @@ enum State {
     Concurrency(Concurrency),
 }
 
+impl State {
+    fn new(spec: &LimitSpec) -> Self {
+        match (spec.kind, spec.shape) {
+            (LimitKind::Concurrency, _) => Self::Concurrency(Concurrency::new(spec.amount)),
+            (_, Shape::Paced) => Self::Counted(paced::paced(spec)),
+            (_, Shape::TokenBucket) => Self::TokenBucket(TokenBucket::new(spec)),
+            (_, Shape::Sliding) => Self::Counted(sliding::sliding(spec)),
+            (_, Shape::Fixed) => match Fixed::new(spec) {
+                Some(fixed) => Self::Fixed(fixed),
+                None => Self::Counted(sliding::sliding(spec)),
+            },
+        }
+    }
+
+    /// Goes on where `old` stands, whose numbers or shape were others.
+    fn carry(&mut self, now: Timestamp, old: &Self) {
+        match (&mut *self, old) {
+            (Self::Counted(new), Self::Counted(old)) => new.carry(now, old),
+            (Self::TokenBucket(new), Self::TokenBucket(old)) => new.carry(now, old),
+            (Self::Fixed(new), Self::Fixed(old)) => new.carry(now, old),
+            (Self::Concurrency(new), Self::Concurrency(old)) => new.carry(old),
+            (Self::Counted(new), Self::TokenBucket(old)) => new.restore(now, &old.snapshot(now)),
+            (Self::Counted(new), Self::Fixed(old)) => new.restore(now, &old.snapshot(now)),
+            (Self::TokenBucket(new), Self::Counted(old)) => new.restore(now, &old.snapshot(now)),
+            (Self::TokenBucket(new), Self::Fixed(old)) => new.restore(now, &old.snapshot(now)),
+            (Self::Fixed(new), Self::Counted(old)) => new.restore(now, &old.snapshot(now)),
+            (Self::Fixed(new), Self::TokenBucket(old)) => new.restore(now, &old.snapshot(now)),
+            (Self::Concurrency(_), _) | (_, Self::Concurrency(_)) => {}
+        }
+    }
+}
+
 impl Limit {
     pub(crate) fn new(spec: LimitSpec) -> Result<Self, LimitSpecError> {
         spec.check()?;
-        let state = match (spec.kind, spec.shape) {
-            (LimitKind::Concurrency, _) => State::Concurrency(Concurrency::new(spec.amount)),
-            (_, Shape::Paced) => State::Counted(paced::paced(&spec)),
-            (_, Shape::TokenBucket) => State::TokenBucket(TokenBucket::new(&spec)),
-            (_, Shape::Sliding) => State::Counted(sliding::sliding(&spec)),
-            (_, Shape::Fixed) => match Fixed::new(&spec) {
-                Some(fixed) => State::Fixed(fixed),
-                None => State::Counted(sliding::sliding(&spec)),
-            },
+        let ramping = Ramping::new(&spec);
+        let state = match &ramping {
+            Some(ramping) => State::new(&ramping.apply(&spec)),
+            None => State::new(&spec),
         };
-        Ok(Self { spec, state })
+        Ok(Self {
+            spec,
+            state,
+            ramping,
+        })
+    }
+
+    /// The same limit with other numbers. What was taken stays counted, and nothing that was not
+    /// there before may start in a burst. The kind stays.
+    pub(crate) fn respec(&mut self, now: Timestamp, spec: LimitSpec) -> Result<(), LimitSpecError> {
+        debug_assert_eq!(
+            self.spec.kind, spec.kind,
+            "what is in flight counts in this kind"
+        );
+        spec.check()?;
+        let ramping = Ramping::new(&spec);
+        self.ramping = match (&self.ramping, ramping) {
+            (Some(old), Some(new)) => new.carry(old, &spec),
+            // What was reached without a ramp is not lost by one.
+            (None, Some(new)) => new.beyond(self.spec.amount, &spec),
+            (_, None) => None,
+        };
+        self.spec = spec;
+        self.rebuild(now);
+        Ok(())
+    }
+
+    /// Builds the state anew from the spec and the ramp, with the level that it has.
+    fn rebuild(&mut self, now: Timestamp) {
+        let mut state = match &self.ramping {
+            Some(ramping) => State::new(&ramping.apply(&self.spec)),
+            None => State::new(&self.spec),
+        };
+        state.carry(now, &self.state);
+        self.state = state;
+    }
+
+    /// What the limit counts at `now`, oldest first. For windows of some length: what a bucket
+    /// lacks is told as one.
+    pub(crate) fn snapshot(&self, now: Timestamp) -> Vec<Taken> {
+        match &self.state {
+            State::Counted(limit) => limit.snapshot(now),
+            State::TokenBucket(limit) => limit.snapshot(now),
+            State::Fixed(limit) => limit.snapshot(now),
+            State::Concurrency(_) => Vec::new(),
+        }
+    }
+
+    /// Counts what was taken before, oldest first, besides what is counted already.
+    pub(crate) fn restore(&mut self, now: Timestamp, before: &[Taken]) {
+        match &mut self.state {
+            State::Counted(limit) => limit.restore(now, before),
+            State::TokenBucket(limit) => limit.restore(now, before),
+            State::Fixed(limit) => limit.restore(now, before),
+            State::Concurrency(_) => {}
+        }
+    }
+
+    /// Lets a ramp rise, if it is time. `admitted`: all units that were ever admitted.
+    pub(crate) fn ramp_up(&mut self, now: Timestamp, admitted: u64) {
+        let rises = self.ramping.as_mut();
+        if rises.is_some_and(|ramping| ramping.step(now, admitted, &self.spec)) {
+            if self.ramping.as_ref().is_some_and(Ramping::is_over) {
+                self.ramping = None;
+            }
+            self.rebuild(now);
+        }
+    }
+
+    /// When a ramp may rise next. `None` without one.
+    pub(crate) fn rises_at(&self) -> Option<Timestamp> {
+        self.ramping.as_ref().map(Ramping::next)
     }
 
     /// The earliest instant at which `units` may start: `Ok(now)` when they may start now.
@@ -305,11 +481,37 @@ impl Limit {
         if units == 0 {
             return Ok(now);
         }
-        match &self.state {
+        let earliest = match &self.state {
             State::Counted(limit) => limit.earliest(now, units),
             State::TokenBucket(limit) => limit.earliest(now, units),
             State::Fixed(limit) => limit.earliest(now, units),
             State::Concurrency(limit) => limit.earliest(now, units),
+        };
+        match &self.ramping {
+            Some(ramping) if earliest.is_err() => {
+                let most = self.spec.most();
+                // It fits once the ramp is high enough.
+                if units <= most {
+                    Ok(ramping.next().max(now))
+                } else {
+                    Err(most)
+                }
+            }
+            _ => earliest,
+        }
+    }
+
+    /// The same for `units`, after `first` have been taken at `now`. [`Timestamp::NEVER`] also
+    /// where that is not known.
+    pub(crate) fn earliest_after(&self, now: Timestamp, first: u64, units: u64) -> Timestamp {
+        if first == 0 || units == 0 {
+            return self.earliest(now, units).unwrap_or(Timestamp::NEVER);
+        }
+        match &self.state {
+            State::Counted(limit) => limit.earliest_after(now, first, units),
+            State::TokenBucket(limit) => limit.earliest_after(now, first, units),
+            State::Fixed(limit) => limit.earliest_after(now, first, units),
+            State::Concurrency(limit) => limit.earliest_after(now, first, units),
         }
     }
 

@@ -18,9 +18,10 @@ pub struct RetryPolicy {
     /// Age from its first attempt at which a request is given up. Default 24 h.
     pub max_request_time: Duration,
     /// How long an upstream may answer nothing but 429, beyond its own Retry-After, before the run
-    /// is stopped. Default 15 min.
+    /// is stopped if no other is left. Default 15 min.
     pub max_throttled_time: Duration,
-    /// How long no connection may be possible before the run is stopped. Default 15 min.
+    /// How long no connection to an upstream may be possible before the run is stopped if no other
+    /// is left. Default 15 min.
     pub max_unreachable_time: Duration,
     /// The same when there never was a connection: the address is probably wrong. Default 30 s.
     pub max_unreachable_time_at_start: Duration,
@@ -66,8 +67,18 @@ pub(crate) enum Verdict {
     After(Duration),
     /// Never again: the request is a dead letter.
     Dead,
-    /// The upstream is of no use to any request: stop the run, the request stays unanswered.
-    StopRun,
+    /// The upstream is of no use to any request; the request may go to another.
+    UpstreamOut,
+}
+
+/// Whether a failure counts against the attempts of its request.
+pub(crate) fn counts(failure: &Failure) -> bool {
+    failure.class != Class::Throttled && !concerns_upstream(failure)
+}
+
+/// Whether every request to the upstream will fail the same way.
+fn concerns_upstream(failure: &Failure) -> bool {
+    failure.scope == Scope::Upstream && matches!(failure.class, Class::Exhausted | Class::Fatal)
 }
 
 /// Decides about one failure. `failed` counts the request's failures that were not for speed, this
@@ -79,9 +90,8 @@ pub(crate) fn decide(
     age: Duration,
     rng: &mut fastrand::Rng,
 ) -> Verdict {
-    if failure.scope == Scope::Upstream && matches!(failure.class, Class::Exhausted | Class::Fatal)
-    {
-        return Verdict::StopRun;
+    if concerns_upstream(failure) {
+        return Verdict::UpstreamOut;
     }
     let wait = match failure.class {
         Class::Fatal | Class::Exhausted => return Verdict::Dead,
@@ -241,7 +251,7 @@ mod tests {
             scope: Scope::Upstream,
             ..Failure::new(Class::Exhausted)
         };
-        assert_eq!(verdict(&wallet, 1, Duration::ZERO), Verdict::StopRun);
+        assert_eq!(verdict(&wallet, 1, Duration::ZERO), Verdict::UpstreamOut);
     }
 
     #[test]

@@ -5,15 +5,19 @@ use crate::time::Timestamp;
 /// Why the engine wants to be called again at an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timer {
-    /// The request at the head of the queue fits its limits.
+    /// The oldest request of a lane fits its limits.
     Admission,
     /// A request's backoff is over.
     Retry,
-    /// The upstream's cooldown after a 429 is over.
+    /// The pause of an upstream is over: a cooldown after a 429, an illness, a quota that resets.
     Cooldown,
+    /// A request has waited long enough for the primaries to go to a fallback.
+    Fallback,
+    /// A limit that is being grown into rises.
+    Ramp,
 }
 
-const TIMERS: usize = 3;
+const TIMERS: usize = 5;
 
 /// One deadline for each [`Timer`].
 #[derive(Clone, Debug)]
@@ -24,8 +28,10 @@ impl TimerTable {
         Self([Timestamp::NEVER; TIMERS])
     }
 
-    pub(crate) const fn set(&mut self, timer: Timer, at: Timestamp) {
-        self.0[timer as usize] = at;
+    /// Sets a deadline, unless there is an earlier one for the same reason.
+    pub(crate) fn set(&mut self, timer: Timer, at: Timestamp) {
+        let deadline = &mut self.0[timer as usize];
+        *deadline = at.min(*deadline);
     }
 
     /// The earliest deadline.

@@ -7,5 +7,7 @@ pub mod dialect;
 pub mod duration;
 pub mod members;
 pub mod observe;
+pub mod profile;
 pub mod reply;
+pub mod stream;
 pub mod text;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use brimful_core::{LimitKind, Observation, Reading};
 use http::{HeaderMap, HeaderName, HeaderValue};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use self::named::Named;
 use crate::duration::server_unix_ms;
@@ -26,7 +26,7 @@ const AMOUNT_MAX: u64 = 1_000_000_000_000_000;
 const RESET_MAX: Duration = Duration::from_secs(32 * 24 * 3600);
 
 /// Whose names and meanings the rate-limit headers of a reply have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HeaderGrammar {
     /// The server sends no such headers, or none that mean anything.

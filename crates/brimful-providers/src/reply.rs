@@ -9,7 +9,7 @@ mod body;
 mod class;
 mod error;
 mod numbers;
-mod pick;
+pub(crate) mod pick;
 mod usage;
 
 use std::borrow::Cow;
@@ -26,6 +26,7 @@ use self::body::Body;
 use self::class::{Reason, Verdict, classify};
 use self::error::ErrorBody;
 use crate::duration::{BodyHint, retry_after, until_pacific_midnight};
+use crate::stream::StreamError;
 use crate::text::strip_control;
 
 const MESSAGE_CHARS_MAX: usize = 500;
@@ -63,7 +64,7 @@ pub struct ReplyFailure {
     /// For the engine.
     pub failure: Failure,
     /// For reports: the provider's own code, or `http_500`, `not_json`, `not_an_object`,
-    /// `event_stream`, `request_too_large`, `unnamed_error`.
+    /// `event_stream`, `stream_cut`, `too_many_parts`, `request_too_large`, `unnamed_error`.
     pub code: String,
     /// For humans: one line, no control characters, at most 500 characters. It may quote the
     /// request and, from careless servers, the key.
@@ -100,6 +101,30 @@ pub fn read_reply(status: u16, headers: &HeaderMap, body: &[u8], now_unix_ms: i6
     }
 }
 
+/// Whether one JSON object reports a failure, whatever the status says.
+pub(crate) fn is_failure(text: &str) -> bool {
+    Body::parse(text).is_ok_and(|body| body.is_failure())
+}
+
+/// A stream that is no answer. The headers are those that it began with.
+#[must_use]
+pub fn read_broken_stream(error: &StreamError, headers: &HeaderMap) -> Reply {
+    let (class, code) = match error {
+        StreamError::Unfinished => (Class::Transient, "stream_cut"),
+        StreamError::NotJson { .. } => (Class::Invalid, "not_json"),
+        StreamError::TooManyParts => (Class::Invalid, "too_many_parts"),
+        StreamError::UnknownForm => (Class::Fatal, "event_stream"),
+    };
+    Reply {
+        outcome: Outcome::Failure(ReplyFailure {
+            failure: Failure::new(class),
+            code: code.to_owned(),
+            message: strip_control(&error.to_string(), MESSAGE_CHARS_MAX),
+        }),
+        request_id: request_id(headers, None),
+    }
+}
+
 const fn is_success(status: u16) -> bool {
     matches!(status, 200..300)
 }
@@ -130,7 +155,9 @@ impl Raw<'_> {
         }
         let failure = if !is_success(self.status) {
             self.failure(&ErrorBody::read_bare(self.headers))
-        } else if self.has_type("text/event-stream") {
+        } else if self.has_type("text/event-stream")
+            || self.has_type("application/vnd.amazon.eventstream")
+        {
             ReplyFailure {
                 failure: Failure::new(Class::Fatal),
                 code: "event_stream".to_owned(),
@@ -305,7 +332,7 @@ fn event_error(text: &str) -> Option<&str> {
     text.lines()
         .filter_map(|line| line.strip_prefix("data:"))
         .filter(|data| data.contains("error"))
-        .find(|data| Body::parse(data).is_ok_and(|body| body.is_failure()))
+        .find(|data| is_failure(data))
 }
 
 fn request_id(headers: &HeaderMap, body: Option<&Body<'_>>) -> Option<String> {

@@ -207,6 +207,8 @@ fn anthropic() {
             Overloaded, Request, "overloaded_error", None),
         Case("event stream without error", 200, &[("content-type", "text/event-stream")], "data: {\"x\":1}\n\ndata: [DONE]\n\n",
             Fatal, Request, "event_stream", None),
+        Case("Bedrock's binary events", 200, &[("content-type", "application/vnd.amazon.eventstream")], "\0\0\0",
+            Fatal, Request, "event_stream", None),
     ]);
 }
 

@@ -28,7 +28,7 @@ pub mod zoo;
 
 use std::time::Duration;
 
-use brimful_core::{EngineConfig, LimitSpecError, Timestamp};
+use brimful_core::{EngineConfig, EngineConfigError, Timestamp};
 
 use crate::config::{ConfigError, ServerConfig};
 
@@ -111,9 +111,9 @@ pub struct Suspension {
 /// Why a run cannot begin.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RunError {
-    /// The engine does not accept a limit.
+    /// The engine does not accept its configuration.
     #[error(transparent)]
-    Limit(#[from] LimitSpecError),
+    Engine(#[from] EngineConfigError),
     /// The server does not accept its configuration.
     #[error(transparent)]
     Server(#[from] ConfigError),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use brimful_core::{AttemptResult, Class, Failure, Scope, Usage};
-use brimful_providers::reply::{Outcome, read_reply};
+use brimful_providers::reply::{Outcome, read_broken_stream, read_reply};
 use brimful_providers::text::strip_control;
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedSender;
@@ -32,6 +32,8 @@ pub(crate) struct AttemptEnd {
     pub message: String,
     /// When the head of the answer arrived.
     pub first_byte: Option<Instant>,
+    /// When the first event of a streamed answer arrived.
+    pub first_event: Option<Instant>,
     /// When the attempt was over.
     pub ended: Instant,
 }
@@ -55,6 +57,7 @@ impl AttemptEnd {
             code: code.to_owned(),
             message,
             first_byte: None,
+            first_event: None,
             ended: Instant::now(),
         }
     }
@@ -129,7 +132,17 @@ async fn attempt(shared: &Shared, outgoing: &Outgoing) -> AttemptEnd {
     };
     let body = shared.redactor.body(response.body);
     shared.redactor.headers(&mut response.headers);
-    let reply = read_reply(response.status, &response.headers, &body, unix_ms());
+    let reply = match response.broken_stream {
+        Some(error) => {
+            let mut reply = read_broken_stream(&error, &response.headers);
+            if let Outcome::Failure(failed) = &mut reply.outcome {
+                // It quotes the stream, which was never a body.
+                failed.message = shared.redactor.text(&failed.message);
+            }
+            reply
+        }
+        None => read_reply(response.status, &response.headers, &body, unix_ms()),
+    };
     let mut end = AttemptEnd {
         result: AttemptResult::Aborted,
         status: Some(response.status),
@@ -138,6 +151,7 @@ async fn attempt(shared: &Shared, outgoing: &Outgoing) -> AttemptEnd {
         code: String::new(),
         message: String::new(),
         first_byte: Some(response.first_byte),
+        first_event: response.first_event,
         ended: Instant::now(),
     };
     match reply.outcome {

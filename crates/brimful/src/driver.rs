@@ -9,8 +9,8 @@ mod view;
 use std::time::Duration;
 
 use brimful_core::{
-    AttemptId, Charge, ChargeRule, Engine, EngineConfig, Event, Input, LimitSpecError, Outcome,
-    Output, RequestId, Timestamp,
+    AttemptId, Cost, Engine, EngineConfig, EngineConfigError, Event, Input, Outcome, Output,
+    RequestId, Timestamp,
 };
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
@@ -134,14 +134,10 @@ impl<'a> Driver<'a> {
         transport: Transport,
         redactor: std::sync::Arc<crate::redact::Redactor>,
         outputs: &'a mut Outputs,
-    ) -> Result<(Self, UnboundedReceiver<Report>), LimitSpecError> {
+    ) -> Result<(Self, UnboundedReceiver<Report>), EngineConfigError> {
         let engine = Engine::new(options.engine.clone())?;
-        let limit_names = options
-            .engine
-            .limits
-            .iter()
-            .map(|limit| limit.name.clone())
-            .collect();
+        let limits = engine.limits().into_iter();
+        let limit_names = limits.map(|limit| limit.spec.name).collect();
         let (reports, inbox) = mpsc::unbounded_channel();
         let driver = Self {
             tally: Tally::new(options.price),
@@ -323,8 +319,7 @@ impl<'a> Driver<'a> {
     }
 
     fn submit(&mut self, request: Request) {
-        let rule = self.options.engine.charge_rule;
-        let charge = self.charge(rule, &request);
+        let cost = self.cost(&request);
         let now = self.options.clock.now();
         self.queued_bytes += request.body.len();
         let flight = Flight {
@@ -349,14 +344,14 @@ impl<'a> Driver<'a> {
             }
         };
         let request = RequestId(u32::try_from(slot).expect("in flight and look-ahead are bounded"));
-        self.input_at(now, Input::Submit { request, charge });
+        self.input_at(now, Input::Submit { request, cost });
     }
 
-    fn charge(&self, rule: ChargeRule, request: &Request) -> Charge {
+    fn cost(&self, request: &Request) -> Cost {
         let output = request
             .max_output_tokens
             .unwrap_or(self.options.default_output_tokens);
-        rule.charge(request.input_tokens, output)
+        Cost::tokens(request.input_tokens, output)
     }
 
     /// Looks at how writing went: what cannot be written stops the run at the end of the turn.
@@ -394,7 +389,7 @@ impl<'a> Driver<'a> {
         self.engine.handle_input(now, input);
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Start { attempt } => self.start(now, attempt),
+                Output::Start { attempt, .. } => self.start(now, attempt),
                 Output::Abort { attempt } => {
                     let flight = self.flights[attempt.request.0 as usize].as_ref();
                     if let Some(abort) = flight.and_then(|flight| flight.abort.as_ref()) {
@@ -457,7 +452,7 @@ impl<'a> Driver<'a> {
         }
         let letter = match outcome {
             Outcome::Answered => return,
-            Outcome::Abandoned => {
+            Outcome::Abandoned | Outcome::NoUpstream => {
                 self.unanswered += 1;
                 return;
             }

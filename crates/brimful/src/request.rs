@@ -24,6 +24,8 @@ pub struct Request {
     pub path: Arc<str>,
     /// JSON body, sent as it is.
     pub body: Bytes,
+    /// Whether the answer comes as a stream of events: the body or the path asks for it.
+    pub streams: bool,
     /// Estimated input tokens.
     pub input_tokens: u64,
     /// Most output tokens that the request asks for (`max_tokens` × `n`); `None` when it does not

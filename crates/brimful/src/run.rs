@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use brimful_core::{EngineConfig, LimitSpecError};
+use brimful_core::{EngineConfig, EngineConfigError};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
@@ -131,7 +131,7 @@ pub enum RunError {
     Journal(#[from] journal::OpenError),
     /// A limit is out of range.
     #[error(transparent)]
-    Limit(#[from] LimitSpecError),
+    Limit(#[from] EngineConfigError),
     /// Rows cannot be written out the way that was asked for.
     #[error(transparent)]
     Output(#[from] output::OutputError),

@@ -18,6 +18,9 @@ pub(crate) struct AttemptRecord {
     /// When the head of the answer arrived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<f64>,
+    /// When the first event of a streamed answer arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_event_ms: Option<f64>,
     /// When the attempt was over.
     pub ended_ms: f64,
     /// From reaching the engine, or from the end of the attempt before, to the start.
@@ -68,6 +71,7 @@ impl AttemptRecord {
             enqueued_ms,
             started_ms,
             first_byte_ms: end.first_byte.map(|at| clock.unix_ms(clock.timestamp(at))),
+            first_event_ms: end.first_event.map(|at| clock.unix_ms(clock.timestamp(at))),
             ended_ms,
             wait_ms: thousandths(started_ms - ready_ms),
             latency_ms: thousandths(ended_ms - started_ms),

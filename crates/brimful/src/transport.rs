@@ -3,10 +3,12 @@
 mod dial;
 mod http1;
 mod mock;
+mod stream;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use brimful_providers::stream::StreamError;
 use bytes::Bytes;
 use http::HeaderMap;
 
@@ -32,10 +34,14 @@ pub struct Response {
     pub status: u16,
     /// Response headers.
     pub headers: HeaderMap,
-    /// Body, decompressed.
+    /// Body, decompressed; of a stream, the document that its events make together.
     pub body: Bytes,
+    /// Why a stream makes none; the body is empty then.
+    pub broken_stream: Option<StreamError>,
     /// When the head of the response arrived.
     pub first_byte: Instant,
+    /// When the first event of a stream arrived. `None` for an answer that came whole.
+    pub first_event: Option<Instant>,
 }
 
 /// Why nothing usable came back.
@@ -92,6 +98,7 @@ pub struct Outgoing {
     method: http::Method,
     path: Arc<str>,
     body: Bytes,
+    streams: bool,
 }
 
 impl From<&Request> for Outgoing {
@@ -100,6 +107,7 @@ impl From<&Request> for Outgoing {
             method: request.method.clone(),
             path: Arc::clone(&request.path),
             body: request.body.clone(),
+            streams: request.streams,
         }
     }
 }

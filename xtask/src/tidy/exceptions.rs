@@ -52,6 +52,11 @@ pub(super) const FOREIGN_NAMES: &[ForeignName] = &[
         reason: "what providers print of their quotas, which need not be a limit of ours",
     },
     ForeignName {
+        path: "crates/brimful-providers/src/profile/facts/limits.rs",
+        name: "Deployment",
+        reason: "Azure's own word for what its limits are counted by",
+    },
+    ForeignName {
         path: "crates/brimful-sim/src/",
         name: "quota_after",
         reason: "the failure `insufficient_quota` of OpenAI's API",

@@ -32,14 +32,14 @@ pub(super) fn engine(args: &RunArgs, concurrency: u64) -> anyhow::Result<EngineC
     config.retry.max_backoff = args.retry.max_backoff;
     config.retry.max_attempts = args.retry.max_attempts;
     config.retry.max_request_time = args.retry.max_request_time;
-    config.charge_rule = match args.limits.charge {
+    config.upstreams[0].charge_rule = match args.limits.charge {
         Some(Charge::Max) => ChargeRule::Max,
         Some(Charge::Sum) => ChargeRule::Sum,
         Some(Charge::Input) => ChargeRule::Input,
         None if super::target::is_openai(args) => ChargeRule::Max,
         None => ChargeRule::Sum,
     };
-    config.settlement = match args.limits.settle {
+    config.upstreams[0].settlement = match args.limits.settle {
         Settle::None => Settlement::None,
         Settle::Usage => Settlement::Usage,
     };
@@ -49,7 +49,7 @@ pub(super) fn engine(args: &RunArgs, concurrency: u64) -> anyhow::Result<EngineC
 
 /// The limits as one, which is where values out of range are found.
 pub(super) fn budget(engine: &EngineConfig) -> anyhow::Result<Budget> {
-    Budget::new(engine.limits.clone()).map_err(|error| usage(error.to_string()))
+    Budget::new(engine.upstreams[0].limits.clone()).map_err(|error| usage(error.to_string()))
 }
 
 fn rates(args: &RunArgs) -> anyhow::Result<Vec<LimitSpec>> {

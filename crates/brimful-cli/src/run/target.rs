@@ -6,17 +6,14 @@ use anyhow::Context;
 use brimful::redact::{Origin, Redactor, secrets_of_header};
 use brimful::transport::{HttpOptions, HttpTransport, MockTransport, Transport};
 use brimful_sim::ServerConfig;
-use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+use http::header::PROXY_AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::provider::{Api, variable};
 use super::usage;
 use crate::args::{Provider, RunArgs};
 use crate::variable::unset;
-
-const OPENAI_URL: &str = "https://api.openai.com/v1";
-const OPENAI_KEY: &str = "OPENAI_API_KEY";
-const OPENAI_URL_VARIABLE: &str = "OPENAI_BASE_URL";
 
 /// The in-process simulator's time to the first byte: median, and spread of its logarithm.
 const MOCK_LATENCY_MS: f64 = 400.0;
@@ -43,23 +40,21 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
         secrets.extend(found);
         headers.append(name, value);
     }
-    if let Some(key) = key(args)? {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose_secret()))
-            .map_err(|_| usage("the key has characters that a header cannot hold"))?;
-        value.set_sensitive(true);
-        headers.entry(AUTHORIZATION).or_insert(value);
+    let api = Api::of(args)?;
+    api.add_headers(&mut headers)?;
+    if let Some(key) = key(args, &api)? {
+        let (name, value) = api.key_header(key.expose_secret())?;
+        headers.entry(name).or_insert(value);
         secrets.push(key);
     }
-    let mut options = HttpOptions::new(base_url(args));
+    let mut options = HttpOptions::new(&*api.base_url);
+    options.wire = api.wire();
     options.headers = headers;
     options.timeout = args.target.timeout;
     options.connect_timeout = args.target.connect_timeout;
     options.response_max_bytes = usize::try_from(args.target.response_max_bytes)?;
     options.headers_max_bytes = usize::try_from(args.target.headers_max_bytes)?;
-    let named = match args.target.base_url {
-        Some(_) => "--base-url",
-        None => OPENAI_URL_VARIABLE,
-    };
+    let named = api.named(args);
     let http = HttpTransport::new(options).map_err(|error| usage(format!("{named}: {error}")))?;
     if let Some(auth) = http.proxy_authorization() {
         secrets.extend(secrets_of_header(
@@ -77,45 +72,30 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
 /// Whether requests go to OpenAI itself, so that its way of charging is known.
 pub(super) fn is_openai(args: &RunArgs) -> bool {
     match args.target.provider {
-        Some(Provider::Openai) => true,
-        Some(Provider::Mock) => false,
-        None => base_url(args) == OPENAI_URL,
+        Some(provider) => provider == Provider::Known("openai"),
+        None => Api::of(args).is_ok_and(|api| api.is_own()),
     }
 }
 
-fn base_url(args: &RunArgs) -> String {
-    let from_env = || {
-        std::env::var(OPENAI_URL_VARIABLE)
-            .ok()
-            .filter(|url| !url.is_empty())
-    };
-    let given = args.target.base_url.clone();
-    given
-        .or_else(from_env)
-        .unwrap_or_else(|| OPENAI_URL.to_owned())
-}
-
-fn key(args: &RunArgs) -> anyhow::Result<Option<SecretString>> {
-    let read = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .filter(|key| !key.trim().is_empty())
-    };
+fn key(args: &RunArgs, api: &Api) -> anyhow::Result<Option<SecretString>> {
     let clean = |key: String| SecretString::from(key.trim());
     if let Some(name) = &args.target.api_key_env {
-        let key = read(name).ok_or_else(|| usage(unset("--api-key-env", name)))?;
+        let key = variable(name).ok_or_else(|| usage(unset("--api-key-env", name)))?;
         return Ok(Some(clean(key)));
     }
-    let key = read(OPENAI_KEY).map(clean);
+    let key = api
+        .key_variables()
+        .iter()
+        .find_map(|name| variable(name))
+        .map(clean);
     let brings_its_own = args.target.header.iter().any(|header| {
-        header
-            .split(':')
-            .next()
-            .is_some_and(|name| name.trim().eq_ignore_ascii_case("authorization"))
+        let name = header.split(':').next();
+        name.is_some_and(|name| api.is_key_header(name.trim()))
     });
-    if key.is_none() && is_openai(args) && base_url(args) == OPENAI_URL && !brings_its_own {
+    if key.is_none() && api.needs_key() && api.is_own() && !brings_its_own {
+        let names = api.key_variables().join(" or ");
         return Err(usage(format!(
-            "{OPENAI_KEY} is not set: set it, or name another variable by --api-key-env, or try \
+            "{names} is not set: set it, or name another variable by --api-key-env, or try \
              --provider mock, which needs no key"
         )));
     }

@@ -18,7 +18,7 @@ fn damaged_batch() -> Vec<u8> {
         b"{\"custom_id\":\"no body\",\"method\":\"POST\",\"url\":\"/v1/x\"}\n",
         b"{\"custom_id\":7,\"method\":\"POST\",\"url\":\"/v1/x\",\"body\":{}}\n",
         b"{\"method\":\"POST\",\"url\":\"/v1/x\",\"body\":{}}\n",
-        b"{\"custom_id\":\"s\",\"method\":\"POST\",\"url\":\"/v1/x\",\"body\":{\"stream\":true}}\n",
+        b"{\"custom_id\":\"s\",\"method\":\"POST\",\"url\":\"/v1/x\",\"body\":[true]}\n",
         b"[]\n",
         batch_line("last").as_bytes(),
     ]

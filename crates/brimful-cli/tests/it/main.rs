@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod config;
 mod connections;
+mod dialects;
 mod documents;
 mod failures;
 mod inputs;

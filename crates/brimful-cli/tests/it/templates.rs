@@ -107,7 +107,6 @@ fn body_templates_that_cannot_work_are_refused() {
         ("{\"model\": ", "no valid JSON"),
         ("{\"model\": \"m\", \"messages\": \"{{ a \"}", "template"),
         ("{\"model\": \"m\", \"x\": \"{{ b }}\"}", "`b`"),
-        ("{\"model\": \"m\", \"stream\": true}", "stream"),
         ("{\"messages\": []}", "--model"),
         ("nofile.json", "nofile.json"),
     ] {
@@ -130,7 +129,8 @@ fn flags_that_exclude_each_other_are_refused() {
         "--system x --body-template {}",
         "--prompt x --param model=z",
         "--prompt x --param messages=[]",
-        "--prompt x --param stream=true",
+        "--prompt x --param stream=true --endpoint converse",
+        "--prompt x --endpoint generate",
         "--prompt x --param temperature",
         "--prompt {{a",
         "--prompt {{a|nofilter}}",

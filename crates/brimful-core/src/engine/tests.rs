@@ -116,7 +116,7 @@ fn a_request_that_fits_each_limit_alone_fits_them_together_in_time() {
     ];
     let mut rig = Rig::new(EngineConfig::new(limits), answers_after(3 * MINUTE));
     for request in 0..6 {
-        rig.submit(request, ChargeRule::Sum.charge(500, 500));
+        rig.submit(request, Cost::tokens(500, 500));
     }
     rig.run();
     assert_eq!(rig.starts().len(), 6);
@@ -132,16 +132,16 @@ fn usage_settles_the_charge_where_the_provider_settles() {
             60_000,
             MINUTE,
         )]);
-        config.settlement = settlement;
+        config.upstreams[0].settlement = settlement;
         let usage = Usage {
             input: 10,
             output: 20,
             cached: 0,
         };
-        let mut rig = Rig::new(config, move |_, _| {
+        let mut rig = Rig::new(config, move |_, _, _| {
             (MS, AttemptResult::Answered(Some(usage)))
         });
-        rig.submit(0, ChargeRule::Sum.charge(500, 500));
+        rig.submit(0, Cost::tokens(500, 500));
         rig.run();
         assert_eq!(rig.engine.limits()[0].admitted, expected);
         assert_eq!(rig.engine.balance().used.total, u128::from(expected));
@@ -156,17 +156,17 @@ fn usage_that_no_answer_can_have_stops_neither_the_run_nor_the_process() {
         LimitSpec::new("itpm", LimitKind::InputTokens, 60_000, MINUTE).burst(60_000),
     ];
     let mut config = EngineConfig::new(limits);
-    config.settlement = Settlement::Usage;
+    config.upstreams[0].settlement = Settlement::Usage;
     let usage = Usage {
         input: u64::MAX,
         output: u64::MAX,
         cached: u64::MAX,
     };
-    let mut rig = Rig::new(config, move |_, _| {
+    let mut rig = Rig::new(config, move |_, _, _| {
         (MS, AttemptResult::Answered(Some(usage)))
     });
     for request in 0..20 {
-        rig.submit(request, ChargeRule::Sum.charge(100, 100));
+        rig.submit(request, Cost::tokens(100, 100));
     }
     rig.run();
     assert_eq!(rig.starts().len(), 20);
@@ -178,7 +178,7 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     let trace = |seed| {
         let mut config = rpm(6_000);
         config.seed = seed;
-        let mut rig = Rig::new(config, |_, attempt: AttemptId| match attempt.number {
+        let mut rig = Rig::new(config, |_, attempt: AttemptId, _| match attempt.number {
             1 => (30 * MS, failed(Class::Overloaded)),
             _ => (30 * MS, AttemptResult::Answered(None)),
         });
@@ -212,14 +212,14 @@ fn rpm(amount: u64) -> EngineConfig {
     )])
 }
 
-fn tokens(total: u64) -> Charge {
-    ChargeRule::Sum.charge(total, 0)
+fn tokens(total: u64) -> Cost {
+    Cost::tokens(total, 0)
 }
 
 fn answers_after(
     latency: Duration,
-) -> impl FnMut(Timestamp, AttemptId) -> (Duration, AttemptResult) {
-    move |_, _| (latency, AttemptResult::Answered(None))
+) -> impl FnMut(Timestamp, AttemptId, UpstreamId) -> (Duration, AttemptResult) {
+    move |_, _, _| (latency, AttemptResult::Answered(None))
 }
 
 fn failed(class: Class) -> AttemptResult {
@@ -235,10 +235,10 @@ fn throttled(retry_after: Option<Duration>) -> AttemptResult {
 
 fn submit_all<S>(rig: &mut Rig<S>, count: u32)
 where
-    S: FnMut(Timestamp, AttemptId) -> (Duration, AttemptResult),
+    S: FnMut(Timestamp, AttemptId, UpstreamId) -> (Duration, AttemptResult),
 {
     for request in 0..count {
-        rig.submit(request, Charge::request());
+        rig.submit(request, Cost::request());
     }
 }
 
@@ -255,7 +255,7 @@ fn is_answer(output: &Output) -> bool {
 /// Seconds from the start of the run to each start.
 fn start_secs<S>(rig: &Rig<S>) -> Vec<u64>
 where
-    S: FnMut(Timestamp, AttemptId) -> (Duration, AttemptResult),
+    S: FnMut(Timestamp, AttemptId, UpstreamId) -> (Duration, AttemptResult),
 {
     let starts = rig.starts();
     let first = starts[0].0;

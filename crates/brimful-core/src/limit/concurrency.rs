@@ -28,6 +28,20 @@ impl Concurrency {
         }
     }
 
+    /// The same for `units`, after `first` have been taken.
+    pub(super) const fn earliest_after(&self, now: Timestamp, first: u64, units: u64) -> Timestamp {
+        if self.in_flight.saturating_add(first).saturating_add(units) <= self.amount {
+            now
+        } else {
+            Timestamp::NEVER
+        }
+    }
+
+    /// Goes on where `old` stands, of another amount.
+    pub(super) const fn carry(&mut self, old: &Self) {
+        self.in_flight = old.in_flight;
+    }
+
     pub(super) const fn take(&mut self, units: u64) {
         self.in_flight += units;
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Taken;
 use super::pace::Pace;
 use super::window::Window;
 use crate::time::Timestamp;
@@ -33,6 +34,33 @@ impl Counted {
         }
         let by_pace = self.pace.as_ref().map_or(now, |pace| pace.earliest(now));
         Ok(by_pace.max(self.window.earliest(now, units)))
+    }
+
+    /// The same for `units`, after `first` have been taken at `now`.
+    pub(super) fn earliest_after(&self, now: Timestamp, first: u64, units: u64) -> Timestamp {
+        let both = first.saturating_add(units);
+        if both > self.amount {
+            return Timestamp::NEVER;
+        }
+        let pace = self.pace.as_ref();
+        let by_pace = pace.map_or(now, |pace| pace.earliest_after(now, first));
+        by_pace.max(self.window.earliest(now, both))
+    }
+
+    /// Goes on where `old` stands, whose numbers were others.
+    pub(super) fn carry(&mut self, now: Timestamp, old: &Self) {
+        if let (Some(pace), Some(old)) = (&mut self.pace, &old.pace) {
+            pace.carry(now, old);
+        }
+        self.window.restore(now, &old.window.snapshot(now));
+    }
+
+    pub(super) fn snapshot(&self, now: Timestamp) -> Vec<Taken> {
+        self.window.snapshot(now)
+    }
+
+    pub(super) fn restore(&mut self, now: Timestamp, before: &[Taken]) {
+        self.window.restore(now, before);
     }
 
     #[inline]

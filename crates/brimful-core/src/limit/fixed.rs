@@ -5,11 +5,13 @@
 //! J before an edge may be admitted on either side of it and counts on both, so everything is sent
 //! before that, evenly at N / (W − J), and there is a pause of J before each edge.
 
-use super::LimitSpec;
+use std::time::Duration;
+
 use super::counted::is_paced;
 use super::pace::{Pace, nanos};
 use super::sliding::jitter;
 use super::window::UNITS_MAX;
+use super::{LimitSpec, Taken};
 use crate::time::Timestamp;
 
 /// Windows whose edges are known.
@@ -85,6 +87,51 @@ impl Fixed {
             }
         }
         Ok(self.begin(place.window))
+    }
+
+    /// The same for `units`, after `first` have been taken at `now`.
+    pub(super) fn earliest_after(&self, now: Timestamp, first: u64, units: u64) -> Timestamp {
+        let mut after = self.clone();
+        after.take(now, first);
+        after.earliest(now, units).unwrap_or(Timestamp::NEVER)
+    }
+
+    /// Goes on where `old` stands, whose numbers were others.
+    pub(super) fn carry(&mut self, now: Timestamp, old: &Self) {
+        if let (Some(pace), Some(old)) = (&mut self.pace, &old.pace) {
+            pace.carry(now, old);
+        }
+        self.restore(now, &old.snapshot(now));
+    }
+
+    /// What counts in the window of `now`.
+    pub(super) fn snapshot(&self, now: Timestamp) -> Vec<Taken> {
+        let now = now.max(self.at);
+        let units = self.counted(self.place(now).window);
+        let age = now.since(self.at).min(self.since_edge(now));
+        Vec::from_iter((units > 0).then_some(Taken { age, units }))
+    }
+
+    /// Counts what was taken before in this window, besides what is counted already.
+    pub(super) fn restore(&mut self, now: Timestamp, before: &[Taken]) {
+        self.count(now, 0);
+        let since_edge = self.since_edge(now);
+        for taken in before.iter().filter(|taken| taken.age <= since_edge) {
+            let either = nanos(since_edge - taken.age) >= self.sure;
+            let next = if either { taken.units } else { 0 };
+            for (count, units) in self.counts.iter_mut().zip([taken.units, next]) {
+                *count = count.saturating_add(units).min(UNITS_MAX);
+            }
+        }
+    }
+
+    /// How long the window of `now` has gone on.
+    const fn since_edge(&self, now: Timestamp) -> Duration {
+        let at = now.as_nanos();
+        Duration::from_nanos(match at.checked_sub(self.first_edge) {
+            Some(since) => since % self.window,
+            None => at + self.window - self.first_edge,
+        })
     }
 
     #[inline]

@@ -69,6 +69,23 @@ impl Pace {
         self.at.max(now) + time_to_earn(-level, self.num)
     }
 
+    /// The same, after `units` have been taken at `now`.
+    pub(super) fn earliest_after(&self, now: Timestamp, units: u64) -> Timestamp {
+        let mut after = self.clone();
+        after.take(now, units);
+        after.earliest(now)
+    }
+
+    /// Goes on where `old`, of another rate, stands: what it owes is owed in units.
+    pub(super) fn carry(&mut self, now: Timestamp, old: &Self) {
+        if old.at == Timestamp::NEVER {
+            return;
+        }
+        let units = old.earned(now).min(0) / i128::from(old.den);
+        self.level = (units * i128::from(self.den)).max(self.floor);
+        self.at = now.max(old.at);
+    }
+
     /// Takes `units` at `now`. Of the level that waiting has earned, no more counts than lets
     /// max(`units`, 50 ms of the rate, the burst) start at this one moment, if the next are as
     /// large; of mixed sizes, the last may reach beyond.

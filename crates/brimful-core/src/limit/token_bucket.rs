@@ -9,8 +9,8 @@
 
 use std::time::Duration;
 
-use super::LimitSpec;
 use super::pace::{DEBT, Pace, nanos, time_to_earn};
+use super::{LimitSpec, Taken};
 use crate::time::Timestamp;
 
 const JITTER: Duration = Duration::from_millis(300);
@@ -84,6 +84,61 @@ impl TokenBucket {
         })
     }
 
+    /// The same for `units`, after `first` have been taken at `now`.
+    pub(super) fn earliest_after(&self, now: Timestamp, first: u64, units: u64) -> Timestamp {
+        match &self.state {
+            State::Even(pace) => pace.earliest_after(now, first),
+            State::Bucket(bucket) => {
+                let mut after = bucket.clone();
+                after.take(now, first);
+                after.earliest(now, units)
+            }
+        }
+    }
+
+    /// Goes on where `old` stands, whose numbers were others.
+    pub(super) fn carry(&mut self, now: Timestamp, old: &Self) {
+        match (&mut self.state, &old.state) {
+            (State::Even(pace), State::Even(old)) => pace.carry(now, old),
+            (State::Bucket(bucket), State::Bucket(old)) => bucket.carry(now, old),
+            (State::Bucket(bucket), State::Even(_)) => bucket.drain(now),
+            (State::Even(pace), State::Bucket(_)) => pace.drain(now),
+        }
+    }
+
+    /// What the bucket has not refilled yet, as if taken at `now`; nothing is known of one without
+    /// declared capacity.
+    pub(super) fn snapshot(&self, now: Timestamp) -> Vec<Taken> {
+        let State::Bucket(bucket) = &self.state else {
+            return Vec::new();
+        };
+        let missing = bucket.full - bucket.level_at(now);
+        let units = u64::try_from((missing + bucket.den - 1) / bucket.den).unwrap_or(u64::MAX);
+        let age = Duration::ZERO;
+        Vec::from_iter((units > 0).then_some(Taken { age, units }))
+    }
+
+    /// Takes what was taken before from a bucket that was full before that, oldest first.
+    pub(super) fn restore(&mut self, now: Timestamp, before: &[Taken]) {
+        let State::Bucket(bucket) = &mut self.state else {
+            return;
+        };
+        let time = |time: Duration| i128::try_from(time.as_nanos()).unwrap_or(i128::MAX);
+        let mut missing = 0_i128;
+        let mut last = before.first().map_or(Duration::ZERO, |taken| taken.age);
+        for taken in before.iter().chain([&Taken::default()]) {
+            let refilled =
+                time(last.saturating_sub(taken.age)).saturating_mul(i128::from(bucket.num));
+            missing = missing.saturating_sub(refilled).max(0);
+            missing += i128::from(taken.units) * bucket.den;
+            last = taken.age;
+        }
+        // The server's bucket is never below empty.
+        let level = bucket.level_at(now);
+        bucket.level = (level - missing).max(level.min(0));
+        bucket.at = bucket.at.max(now);
+    }
+
     #[inline]
     pub(super) fn take(&mut self, now: Timestamp, units: u64) {
         match &mut self.state {
@@ -137,6 +192,22 @@ impl Bucket {
         let corrected = level + units * self.den;
         self.level = corrected.clamp(self.floor, self.safe.max(level));
         self.at = self.at.max(now);
+    }
+
+    /// Goes on where `old` stands: with the same share of its capacity, but no more than is left
+    /// when what it lacks is lacking here. What it owes is owed in units.
+    fn carry(&mut self, now: Timestamp, old: &Self) {
+        let level = old.level_at(now);
+        let units = |level: i128| level.div_euclid(old.den);
+        self.level = if level <= 0 {
+            (units(level) * self.den).max(self.floor)
+        } else {
+            // Both are below 2⁵¹ units.
+            let share = units(level) * (self.full / self.den) / (old.full / old.den).max(1);
+            let left = self.full / self.den - (old.full / old.den - units(level));
+            share.min(left).max(0) * self.den
+        };
+        self.at = now.max(old.at);
     }
 
     fn drain(&mut self, now: Timestamp) {

@@ -1,7 +1,9 @@
 //! A count of what started in the last window, exact to a 4,000th of it, never too low.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
+use super::Taken;
 use crate::time::Timestamp;
 
 /// Starts within a 4,000th of the window are counted as one: the counted stretch is at most
@@ -20,14 +22,15 @@ pub(super) struct Window {
     /// How long a start counts, in nanoseconds.
     length: u64,
     part: u64,
-    /// Oldest first: the last of the starts that are counted as one, and their units. They count
-    /// until `length` after it. Bounded by `PARTS` + 2.
+    /// Oldest first: until when starts that are counted as one count, which is `length` after the
+    /// last of them, and their units. Bounded by `PARTS` + 3. Ends, not starts: what an earlier run
+    /// has started lies before the origin of time.
     taken: VecDeque<(Timestamp, u64)>,
     /// Sum of `taken`.
     sum: u64,
     /// The first of the starts that the newest entry stands for.
     opened: Timestamp,
-    /// What started up to then counts no more. `None` while everything counts.
+    /// What counted until then or less counts no more. `None` while everything counts.
     forgotten: Option<Timestamp>,
 }
 
@@ -45,7 +48,8 @@ impl Window {
         }
     }
 
-    /// The instant from which `units` fit, or `now`.
+    /// The instant from which `units` fit, or `now`. Where they never fit: from which nothing else
+    /// counts.
     #[inline]
     pub(super) fn earliest(&self, now: Timestamp, units: u64) -> Timestamp {
         // Entries are dropped only when something is taken, so the sum may still hold old ones.
@@ -57,19 +61,20 @@ impl Window {
 
     #[inline]
     pub(super) fn take(&mut self, now: Timestamp, units: u64) {
-        while let Some(&(oldest, count)) = self.taken.front() {
-            if elapsed(oldest, now) < self.length {
+        while let Some(&(until, count)) = self.taken.front() {
+            if until > now {
                 break;
             }
             self.sum -= count;
-            self.forgotten = Some(oldest);
+            self.forgotten = Some(until);
             self.taken.pop_front();
         }
         let within = elapsed(self.opened, now) < self.part;
+        let until = self.until(now);
         match self.taken.back_mut() {
             // Should the clock step back, the newest entry goes on.
-            Some((newest, count)) if within || now <= *newest => {
-                *newest = now.max(*newest);
+            Some((newest, count)) if within || until <= *newest => {
+                *newest = until.max(*newest);
                 let counted = units.min(UNITS_MAX - *count);
                 *count += counted;
                 self.sum += counted;
@@ -77,7 +82,7 @@ impl Window {
             _ => {
                 self.opened = now;
                 let counted = units.min(UNITS_MAX);
-                self.taken.push_back((now, counted));
+                self.taken.push_back((until, counted));
                 self.sum += counted;
             }
         }
@@ -96,17 +101,64 @@ impl Window {
             self.take(now, actual - reserved);
             return;
         }
-        if self.forgotten >= Some(taken_at) {
+        let until = self.until(taken_at);
+        if self.forgotten >= Some(until) {
             return;
         }
         // The entry that stands for `taken_at`. Where the clock had stepped back it may be an older
         // one than that which counted it: the units then stay longer than they should, not shorter.
-        let index = self.taken.partition_point(|&(last, _)| last < taken_at);
+        let index = self.taken.partition_point(|&(end, _)| end < until);
         if let Some((_, count)) = self.taken.get_mut(index) {
             let given_back = (reserved - actual).min(*count);
             *count -= given_back;
             self.sum -= given_back;
         }
+    }
+
+    /// What counts at `now`, oldest first.
+    pub(super) fn snapshot(&self, now: Timestamp) -> Vec<Taken> {
+        let counting = self.taken.iter().filter(|&&(until, _)| until > now);
+        let counting = counting.map(|&(until, units)| Taken {
+            age: Duration::from_nanos(self.length).saturating_sub(until.since(now)),
+            units,
+        });
+        counting.filter(|taken| taken.units > 0).collect()
+    }
+
+    /// Counts what was taken before, besides what is counted already.
+    pub(super) fn restore(&mut self, now: Timestamp, before: &[Taken]) {
+        let (length, most) = (Duration::from_nanos(self.length), UNITS_MAX);
+        let mut all: Vec<(Timestamp, u64)> = before
+            .iter()
+            .filter(|taken| taken.age < length)
+            .map(|taken| (now + (length - taken.age), taken.units.min(most)))
+            .chain(self.taken.iter().copied())
+            .collect();
+        all.sort_unstable();
+        let (part, mut opened) = (Duration::from_nanos(self.part), None);
+        self.taken.clear();
+        for (until, units) in all {
+            let within = opened.is_some_and(|opened| until.since(opened) < part);
+            match self.taken.back_mut() {
+                Some((last, count)) if within => {
+                    (*last, *count) = (until, (*count + units).min(most))
+                }
+                _ => {
+                    opened = Some(until);
+                    self.taken.push_back((until, units));
+                }
+            }
+        }
+        // What starts from now on must not prolong what is older.
+        self.taken.push_back((self.until(now), 0));
+        self.opened = now;
+        self.sum = self.taken.iter().map(|&(_, units)| units).sum();
+    }
+
+    /// Until when counts what starts at `at`.
+    #[inline]
+    const fn until(&self, at: Timestamp) -> Timestamp {
+        Timestamp::from_nanos(at.as_nanos().saturating_add(self.length))
     }
 
     #[cfg(test)]
@@ -117,12 +169,12 @@ impl Window {
     fn earliest_slow(&self, now: Timestamp, units: u64) -> Timestamp {
         let mut sum = self.sum;
         let mut free_from = now;
-        for &(last, count) in &self.taken {
-            if elapsed(last, now) < self.length {
+        for &(until, count) in &self.taken {
+            if until > now {
                 if sum + units <= self.amount {
                     break;
                 }
-                free_from = Timestamp::from_nanos(last.as_nanos().saturating_add(self.length));
+                free_from = until;
             }
             sum -= count;
         }

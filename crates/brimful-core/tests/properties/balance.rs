@@ -173,6 +173,7 @@ proptest! {
                 input: part(more.input, less[1]),
                 output: part(more.output, less[2]),
                 total: part(more.total, less[3]),
+                ..*more
             };
             let later = bench.now + Duration::from_nanos(later);
             let first = start(&bench.budget, bench.now, &less);

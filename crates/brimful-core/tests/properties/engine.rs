@@ -99,14 +99,14 @@ enum Action {
 fn play(scenario: &Scenario) -> Vec<(Timestamp, Output)> {
     let mut config = EngineConfig::new(scenario.limits.clone());
     config.seed = scenario.seed;
-    config.settlement = scenario.settlement;
+    config.upstreams[0].settlement = scenario.settlement;
     if scenario.impatient {
         config.retry.max_request_time = 60 * SECOND;
         config.retry.max_throttled_time = 20 * SECOND;
     }
     let mut rng = fastrand::Rng::with_seed(!scenario.seed);
     let trouble = scenario.trouble;
-    let mut rig = Rig::new(config, move |_, _| {
+    let mut rig = Rig::new(config, move |_, _, _| {
         let latency = Duration::from_micros(rng.u64(0..3_000_000));
         let latency = if rng.u8(0..5) == 0 {
             Duration::ZERO
@@ -134,8 +134,8 @@ fn play(scenario: &Scenario) -> Vec<(Timestamp, Output)> {
         match action {
             Action::Submit(index) => {
                 let (_, input, output) = scenario.requests[index];
-                let charge = ChargeRule::Sum.charge(input.into(), output.into());
-                rig.submit(number(index), charge);
+                let cost = Cost::tokens(input.into(), output.into());
+                rig.submit(number(index), cost);
             }
             Action::Cancel(index) => rig.input(Input::Cancel(RequestId(number(index)))),
             Action::Stop => rig.input(Input::Stop),
@@ -175,7 +175,7 @@ fn any_result(rng: &mut fastrand::Rng, trouble: u8) -> AttemptResult {
 
 fn check_outcomes<S>(scenario: &Scenario, rig: &Rig<S>)
 where
-    S: FnMut(Timestamp, AttemptId) -> (Duration, AttemptResult),
+    S: FnMut(Timestamp, AttemptId, UpstreamId) -> (Duration, AttemptResult),
 {
     let starts = rig.starts();
     let mut newest = None;
@@ -192,7 +192,7 @@ where
             .filter(|(_, attempt)| attempt.request.0 == number(index));
         match outcome {
             Outcome::Answered | Outcome::Dead(_) => assert!(attempts.count() > 0),
-            Outcome::NeverFits(_) => assert_eq!(attempts.count(), 0),
+            Outcome::NeverFits(_) | Outcome::NoUpstream => assert_eq!(attempts.count(), 0),
             Outcome::Abandoned => {}
         }
     }
@@ -236,7 +236,7 @@ proptest! {
         let mut config = EngineConfig::new(vec![limit]);
         config.seed = seed;
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut rig = Rig::new(config, move |_, _| {
+        let mut rig = Rig::new(config, move |_, _, _| {
             let latency = Duration::from_micros(rng.u64(0..3_000_000));
             (latency, failing(&mut rng, trouble))
         });
@@ -246,7 +246,7 @@ proptest! {
             at += u64::from(gap.saturating_sub(3_000));
             rig.run_until(Timestamp::from_millis(at));
             submitted.push(rig.now);
-            rig.submit(number(index), tokens(size));
+            rig.submit(number(index), Cost::tokens(size, 0));
         }
         rig.run();
         let largest = charges.iter().map(|&(_, size)| size).max().expect("at least one");
@@ -290,7 +290,7 @@ fn readiness(
     let mut starts = Vec::new();
     for (at, output) in trace {
         match output {
-            Output::Start { attempt } => {
+            Output::Start { attempt, .. } => {
                 starts.push((*at, *attempt, ready[attempt.request.0 as usize]));
             }
             Output::Event(Event::Retried { request, wait, .. }) => {
@@ -306,7 +306,7 @@ fn readiness(
 fn cooling(trace: &[(Timestamp, Output)], begin: Timestamp, end: Timestamp) -> Duration {
     let (mut total, mut counted) = (Duration::ZERO, begin);
     for (at, output) in trace {
-        if let Output::Event(Event::CooldownStarted { until }) = output {
+        if let Output::Event(Event::CooldownStarted { until, .. }) = output {
             let from = counted.max(*at);
             let to = end.min(*until);
             total += to.since(from);

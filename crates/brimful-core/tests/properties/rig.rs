@@ -1,8 +1,9 @@
 //! An engine, a scripted server and a clock that only moves when nothing else is left to do.
 //!
 //! The rig checks the laws that hold in every run, whatever is tested: attempts are numbered and
-//! never overlap, of all requests that are ready the oldest starts, none waits without a limit or a
-//! cooldown that it waits for, nothing starts in a cooldown or after a stop, every request finishes
+//! never overlap, of all requests of a lane that are ready the oldest starts, none waits without a
+//! limit, a pause or an attempt that it waits for, nothing starts at an upstream that pauses or is
+//! out, nor after a stop, every request finishes
 //! once, what is outstanding is what is in flight, and a tick at the promised instant makes
 //! progress.
 
@@ -10,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{
-    AttemptId, AttemptResult, Charge, Engine, EngineConfig, Event, Input, Outcome, Output,
-    RequestId, Timestamp,
+    AttemptId, AttemptResult, Cost, Engine, EngineConfig, Event, Input, Lane, Outcome, Output,
+    RequestId, Timestamp, UpstreamId, UpstreamState,
 };
 
 /// Calls in a run after which it is taken for a livelock.
@@ -32,17 +33,17 @@ pub(super) struct Rig<S> {
     open: BTreeSet<RequestId>,
     attempts: BTreeMap<RequestId, u32>,
     in_flight: BTreeSet<RequestId>,
-    /// What is neither in flight nor finished: by age, and from when it is ready.
-    waiting: BTreeMap<u64, (RequestId, Timestamp)>,
-    /// How many were submitted before each. Numbers are reused, ages are not.
-    ages: BTreeMap<RequestId, u64>,
+    /// What is neither in flight nor finished: by lane and age, and from when it is ready.
+    waiting: BTreeMap<(Lane, u64), (RequestId, Timestamp)>,
+    /// Its lane, and how many were submitted before each. Numbers are reused, ages are not.
+    ages: BTreeMap<RequestId, (Lane, u64)>,
     submitted: u64,
     stopped: bool,
 }
 
 impl<S> Rig<S>
 where
-    S: FnMut(Timestamp, AttemptId) -> (Duration, AttemptResult),
+    S: FnMut(Timestamp, AttemptId, UpstreamId) -> (Duration, AttemptResult),
 {
     pub(super) fn new(config: EngineConfig, server: S) -> Self {
         Self {
@@ -64,15 +65,15 @@ where
         }
     }
 
-    pub(super) fn submit(&mut self, request: u32, charge: Charge) {
+    pub(super) fn submit(&mut self, request: u32, cost: Cost) {
         let request = RequestId(request);
         assert!(self.open.insert(request), "the test reuses {request:?}");
         self.attempts.insert(request, 0);
-        let age = self.submitted;
+        let age = (cost.lane, self.submitted);
         self.submitted += 1;
         self.ages.insert(request, age);
         self.waiting.insert(age, (request, self.now));
-        self.input(Input::Submit { request, charge });
+        self.input(Input::Submit { request, cost });
     }
 
     pub(super) fn input(&mut self, input: Input) {
@@ -80,7 +81,7 @@ where
         let mut aborted = Vec::new();
         while let Some(output) = self.engine.poll_output() {
             match &output {
-                Output::Start { attempt } => self.started(*attempt),
+                Output::Start { attempt, upstream } => self.started(*attempt, *upstream),
                 Output::Finish { request, .. } => {
                     assert!(self.open.remove(request), "{request:?} finished twice");
                     self.waiting.remove(&self.ages[request]);
@@ -149,7 +150,7 @@ where
 
     pub(super) fn starts(&self) -> Vec<(Timestamp, AttemptId)> {
         let starts = self.trace.iter().filter_map(|(at, output)| match output {
-            Output::Start { attempt } => Some((*at, *attempt)),
+            Output::Start { attempt, .. } => Some((*at, *attempt)),
             _ => None,
         });
         starts.collect()
@@ -165,11 +166,15 @@ where
         })
     }
 
-    fn started(&mut self, attempt: AttemptId) {
+    fn started(&mut self, attempt: AttemptId, upstream: UpstreamId) {
         let AttemptId { request, number } = attempt;
         assert!(!self.stopped, "{attempt:?} started after the stop");
-        let cooldown = self.engine.status(self.now).cooldown_until;
-        assert_eq!(cooldown, None, "{attempt:?} started in a cooldown");
+        let state = self.engine.upstreams(self.now)[upstream.index()].state;
+        let takes = match state {
+            UpstreamState::Ready | UpstreamState::Returning(_) | UpstreamState::Ill(_) => true,
+            UpstreamState::Paused(_) | UpstreamState::Out(_) | UpstreamState::Retired => false,
+        };
+        assert!(takes, "{attempt:?} started where nothing may: {state:?}");
         assert!(
             self.open.contains(&request),
             "{attempt:?} of a finished request"
@@ -180,14 +185,17 @@ where
         );
         self.most_in_flight = self.most_in_flight.max(self.in_flight.len());
         let age = self.ages[&request];
-        let mut older = self.waiting.range(..age);
+        let mut older = self.waiting.range((age.0, 0)..age);
         let passed = older.find(|(_, (_, ready))| *ready <= self.now);
-        assert_eq!(passed, None, "{attempt:?} of age {age} passed an older one");
+        assert_eq!(
+            passed, None,
+            "{attempt:?} of age {age:?} passed an older one"
+        );
         let (_, ready) = self.waiting.remove(&age).expect("it was waiting");
         assert!(ready <= self.now, "{attempt:?} started in its backoff");
         let before = self.attempts.insert(request, number);
         assert_eq!(before, Some(number - 1), "attempts are numbered from 1");
-        let (latency, result) = (self.server)(self.now, attempt);
+        let (latency, result) = (self.server)(self.now, attempt, upstream);
         self.sent += 1;
         self.pending
             .insert((self.now + latency, self.sent), (attempt, result));
@@ -223,11 +231,12 @@ where
     fn check_levels(&self) {
         let status = self.engine.status(self.now);
         let mut waiting = self.waiting.values();
-        if status.cooldown_until.is_none() && waiting.any(|(_, ready)| *ready <= self.now) {
-            assert!(
-                status.binding.is_some(),
-                "something is ready and waits for nothing"
-            );
+        if waiting.any(|(_, ready)| *ready <= self.now) {
+            let waits = match self.engine.upstreams(self.now).len() {
+                1 => status.binding.is_some() || status.cooldown_until.is_some(),
+                _ => status.in_flight > 0 || self.engine.poll_timeout().is_some(),
+            };
+            assert!(waits, "something is ready and waits for nothing");
         }
         assert_eq!(status.in_flight, self.in_flight.len());
         assert_eq!(status.queued + status.in_flight, self.open.len());

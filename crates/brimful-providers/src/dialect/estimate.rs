@@ -27,9 +27,9 @@ pub struct Estimate {
 
 /// Estimates a body that is sent to `path`.
 ///
-/// Counts the text of `messages`, `input`, `instructions`, `prompt`, `tools` and `functions`: four
-/// characters are a token, token ids count as they are, media by [`MEDIA_TOKENS`]. Never fails:
-/// what is not understood counts nothing.
+/// Counts the text of messages, prompts, system prompts, tools and their calls and results, by
+/// whatever name the providers have them: four characters are a token, token ids count as they are,
+/// media by [`MEDIA_TOKENS`]. Never fails: what is not understood counts nothing.
 #[must_use]
 pub fn estimate(path: &str, body: &Json<'_>) -> Estimate {
     let mut count = Count::default();
@@ -41,7 +41,8 @@ pub fn estimate(path: &str, body: &Json<'_>) -> Estimate {
                 "input" if shape != Some(Shape::Embeddings) => count.messages(value),
                 "input" | "prompt" => count.prompts(value),
                 "instructions" | "system" => count.content(value),
-                "tools" | "functions" => count.json(value),
+                "contents" | "systemInstruction" | "system_instruction" => count.contents(value),
+                "tools" | "functions" | "toolConfig" => count.json(value),
                 _ => {}
             }
         }
@@ -56,14 +57,27 @@ fn max_output_tokens(shape: Option<Shape>, path: &str, body: &Json<'_>) -> Optio
     if shape == Some(Shape::Embeddings) || path.ends_with("/moderations") {
         return Some(0);
     }
+    let settings = ["generationConfig", "generation_config", "inferenceConfig"];
+    let nested = settings.into_iter().find_map(|name| body.get(name));
+    let body = match shape {
+        Some(Shape::Generate | Shape::Converse) => nested?,
+        _ => body,
+    };
     let number = |name: &str| body.get(name).and_then(Json::as_u64);
-    let each = ["max_completion_tokens", "max_tokens", "max_output_tokens"]
+    let each = [
+        "max_completion_tokens",
+        "max_tokens",
+        "max_output_tokens",
+        "maxOutputTokens",
+        "maxTokens",
+    ];
+    let each = each.into_iter().filter_map(number).max()?;
+    let choices = ["n", "best_of", "candidateCount", "candidate_count"];
+    let choices = choices
         .into_iter()
         .filter_map(number)
-        .max()?;
-    let choices = number("n")
+        .max()
         .unwrap_or(1)
-        .max(number("best_of").unwrap_or(1))
         .max(1);
     Some(
         each.saturating_mul(choices)
@@ -151,17 +165,49 @@ impl Count {
         match value {
             Json::Text(text) => self.text(text.as_str()),
             Json::Array(parts) => parts.iter().for_each(|part| self.content(part)),
-            Json::Object(_) => {
-                let words = ["text", "refusal"];
-                match words
-                    .into_iter()
-                    .find_map(|name| value.get(name).and_then(Json::as_str))
-                {
-                    Some(text) => self.text(text),
-                    None => self.whole_tokens += media_tokens(value),
-                }
-            }
+            Json::Object(_) => self.part(value),
             _ => {}
+        }
+    }
+
+    /// A content part: words, the call of a tool, its result, a document of text, or media.
+    fn part(&mut self, part: &Json<'_>) {
+        let member = |names: &[&str]| names.iter().find_map(|name| part.get(name));
+        let words = ["text", "refusal", "thinking"];
+        if let Some(text) = member(&words).and_then(Json::as_str) {
+            self.text(text);
+        } else if let Some(call) = member(&["toolUse", "functionCall", "functionResponse"]) {
+            self.json(call);
+        } else if let Some(input) = part.get("input") {
+            self.json(input);
+            part.get("name")
+                .into_iter()
+                .for_each(|name| self.content(name));
+        } else if let Some(json) = part.get("json") {
+            self.json(json);
+        } else if let Some(result) = part.get("toolResult") {
+            result
+                .get("content")
+                .into_iter()
+                .for_each(|content| self.content(content));
+        } else if let Some(content) = part.get("content") {
+            self.content(content);
+        } else {
+            match part.get("source").and_then(written) {
+                Some(document) => self.content(document),
+                None => self.whole_tokens += media_tokens(part),
+            }
+        }
+    }
+
+    /// Gemini's: a string, one content, or an array of them, each with its parts.
+    fn contents(&mut self, value: &Json<'_>) {
+        match value {
+            Json::Array(items) => items.iter().for_each(|item| self.contents(item)),
+            _ => match value.get("parts") {
+                Some(parts) => self.content(parts),
+                None => self.content(value),
+            },
         }
     }
 
@@ -174,6 +220,15 @@ impl Count {
             Json::Object(_) => self.messages(value),
             _ => {}
         }
+    }
+}
+
+/// What is written in a document, where it is no file.
+fn written<'a, 'j>(source: &'j Json<'a>) -> Option<&'j Json<'a>> {
+    match source.get("type")?.as_str()? {
+        "text" => source.get("data"),
+        "content" => source.get("content"),
+        _ => None,
     }
 }
 
@@ -246,6 +301,66 @@ mod tests {
     }
 
     #[test]
+    fn native_bodies_count_all_their_nested_text() {
+        let w = |count: usize| "w".repeat(count * 4);
+        let messages = json!({"system": [{"type": "text", "text": w(1)}], "max_tokens": 9,
+        "messages": [
+            {"role": "user", "content": w(10)},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": w(100), "signature": w(5000)},
+                {"type": "tool_use", "id": "x", "name": "abcd", "input": {"a": 1}},
+            ]},
+            {"role": "user", "content": [
+                {"type": "tool_result", "content": [{"type": "text", "text": w(1000)}]},
+                {"type": "document", "source": {"type": "text", "data": w(10_000)}},
+                {"type": "document", "source": {"type": "content", "content": w(100_000)}},
+                {"type": "image", "source": {"type": "base64", "data": w(7)}},
+            ]},
+        ]});
+        // `{"a":1}` is 7 characters, the name 4.
+        assert_eq!(input("/v1/messages", &messages), 111_111 + 3 + MEDIA_TOKENS);
+        let gemini = json!({"systemInstruction": {"parts": [{"text": w(1)}]}, "contents": [
+            {"role": "user", "parts": [{"text": w(10)}, {"inlineData": {"data": w(9)}}]},
+            {"parts": {"functionCall": {"a": 1}}}, w(100),
+        ]});
+        assert_eq!(
+            input("/v1beta/models/m:generateContent", &gemini),
+            113 + MEDIA_TOKENS
+        );
+        let converse = json!({"system": [{"text": w(1)}], "messages": [
+            {"role": "user", "content": [{"text": w(10)}, {"image": {}}]},
+            {"role": "assistant", "content": [{"toolUse": {"a": 1}}]},
+            {"role": "user", "content": [{"toolResult": {"content": [
+                {"text": w(100)}, {"json": {"a": 10}}]}}]},
+        ], "toolConfig": {"b": 1}});
+        // 7 + 8 + 7 characters of JSON.
+        assert_eq!(
+            input("/model/m/converse", &converse),
+            111 + 6 + MEDIA_TOKENS
+        );
+    }
+
+    #[test]
+    fn native_bodies_bound_their_output_where_they_say_it() {
+        let output = |path: &str, body: Value| estimate(path, &Json::from(&body)).max_output_tokens;
+        let gemini = "/v1beta/models/m:generateContent";
+        let config = json!({"maxOutputTokens": 5, "candidateCount": 3});
+        assert_eq!(
+            output(gemini, json!({"generationConfig": config})),
+            Some(15)
+        );
+        let config = json!({"max_output_tokens": 5});
+        assert_eq!(
+            output(gemini, json!({"generation_config": config})),
+            Some(5)
+        );
+        assert_eq!(output(gemini, json!({"max_tokens": 5})), None);
+        let config = json!({"inferenceConfig": {"maxTokens": 7}});
+        assert_eq!(output("/model/m/converse", config), Some(7));
+        assert_eq!(output("/v1/messages", json!({"max_tokens": 6})), Some(6));
+    }
+
+    #[test]
     fn token_ids_count_as_tokens() {
         let path = "/v1/embeddings";
         assert_eq!(input(path, &json!({"input": [1, 2, 3]})), 3);
@@ -292,8 +407,9 @@ mod tests {
         #[test]
         fn no_body_panics(text in ".{0,40}", n in any::<i64>(), tokens in any::<u64>()) {
             let body = json!({"messages": [text, {"content": [{"text": text}, n]}, [n]],
-                "input": {"content": n}, "prompt": [text, [n]], "n": n, "max_tokens": tokens});
-            for path in [CHAT, "/v1/embeddings", "/x", ""] {
+                "input": {"content": n}, "prompt": [text, [n]], "n": n, "max_tokens": tokens,
+                "contents": [{"parts": [n, {"functionCall": text}]}, n], "generationConfig": n});
+            for path in [CHAT, "/v1/embeddings", "/v1/messages", "/m:generateContent", "/x", ""] {
                 prop_assert!(input(path, &body) >= 1);
             }
         }

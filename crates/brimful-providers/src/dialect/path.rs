@@ -117,10 +117,26 @@ fn check_escapes(part: &str, in_path: bool) -> Result<(), PathError> {
 }
 
 /// `..;x` counts too: servers that know path parameters cut them off before they resolve dots.
-fn is_dot_segment(segment: &str) -> bool {
+pub(super) fn is_dot_segment(segment: &str) -> bool {
     let name = segment.split(';').next().unwrap_or_default();
     let dots = name.replace("%2e", ".").replace("%2E", ".");
     !dots.is_empty() && dots.bytes().all(|b| b == b'.')
+}
+
+/// Appends `text` with everything percent-encoded but unreserved characters (RFC 3986) and those in
+/// `kept`.
+pub(super) fn push_encoded(path: &mut String, text: &str, kept: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in text.as_bytes() {
+        let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if is_plain || kept.contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path.push('%');
+            path.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            path.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+    }
 }
 
 #[cfg(test)]

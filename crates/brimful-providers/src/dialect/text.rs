@@ -6,7 +6,8 @@ use super::Shape;
 
 /// The answer's text as a person would read it, from a reply to a request for `path`.
 ///
-/// The first choice only. An answer that is a refusal gives the refusal; one that only calls tools
+/// The first choice only, and no thinking. An answer that is a refusal gives the refusal; one that
+/// only calls tools
 /// gives the calls as JSON; embeddings give the vector as JSON, or an array of vectors when several
 /// were asked for. `None` when the body holds none of these. For a path that is not known every
 /// family is tried.
@@ -26,7 +27,33 @@ fn text_of(shape: Shape, body: &Value) -> Option<String> {
         Shape::Responses => responses(body),
         Shape::Completions => string(body.pointer("/choices/0/text")?),
         Shape::Embeddings => embeddings(body),
+        Shape::Messages => blocks(body.get("content")?.as_array()?, |block| {
+            block["type"] == "tool_use"
+        }),
+        Shape::Generate => {
+            let parts = body.pointer("/candidates/0/content/parts")?.as_array()?;
+            blocks(parts, |part| part.get("functionCall").is_some())
+        }
+        Shape::Converse => {
+            let content = body.pointer("/output/message/content")?.as_array()?;
+            blocks(content, |block| block.get("toolUse").is_some())
+        }
     }
+}
+
+/// The text of all blocks that are no thoughts; where there is none, the calls as JSON.
+fn blocks(blocks: &[Value], is_call: impl Fn(&Value) -> bool) -> Option<String> {
+    let said = blocks.iter().filter(|block| block["thought"] != true);
+    let text = said
+        .filter_map(|block| block.get("text")?.as_str())
+        .fold(None, |text: Option<String>, more| {
+            Some(text.unwrap_or_default() + more)
+        });
+    text.or_else(|| {
+        let calls: Vec<&Value> = blocks.iter().filter(|block| is_call(block)).collect();
+        let calls = Some(calls).filter(|calls| !calls.is_empty())?;
+        serde_json::to_string(&calls).ok()
+    })
 }
 
 fn string(value: &Value) -> Option<String> {
@@ -168,12 +195,73 @@ mod tests {
     }
 
     #[test]
+    fn native_answers_are_their_text_without_thoughts_or_else_their_calls() {
+        let messages = |content: Value| {
+            response_text(
+                "/v1/messages",
+                &json!({"content": content, "stop_reason": "x"}),
+            )
+        };
+        let gemini = |parts: Value| {
+            let body = json!({"candidates": [{"content": {"parts": parts}}]});
+            response_text("/v1beta/models/m:streamGenerateContent?alt=sse", &body)
+        };
+        let converse = |content: Value| {
+            let body = json!({"output": {"message": {"content": content}}});
+            response_text("/model/m/converse", &body)
+        };
+        let thinking = json!({"type": "thinking", "thinking": "hm"});
+        let call = json!({"type": "tool_use", "name": "f", "input": {}});
+        let text = |text: &str| json!({"type": "text", "text": text});
+        for (found, expected) in [
+            (
+                messages(json!([thinking, text("a"), call, text("b")])),
+                Some("ab"),
+            ),
+            (
+                messages(json!([thinking, call])),
+                Some(r#"[{"type":"tool_use","name":"f","input":{}}]"#),
+            ),
+            (messages(json!([thinking])), None),
+            (messages(json!([text("")])), Some("")),
+            (
+                gemini(json!([{"text": "hm", "thought": true}, {"text": "a"}])),
+                Some("a"),
+            ),
+            (
+                gemini(json!([{"functionCall": {"name": "f"}}])),
+                Some(r#"[{"functionCall":{"name":"f"}}]"#),
+            ),
+            (
+                converse(json!([{"reasoningContent": {}}, {"text": "a"}])),
+                Some("a"),
+            ),
+            (
+                converse(json!([{"toolUse": {"name": "f"}}])),
+                Some(r#"[{"toolUse":{"name":"f"}}]"#),
+            ),
+            (converse(json!([7])), None),
+        ] {
+            assert_eq!(found.as_deref(), expected);
+        }
+    }
+
+    #[test]
     fn an_unknown_path_tries_every_family() {
         for (body, text) in [
             (json!({"choices": [{"message": {"content": "c"}}]}), "c"),
             (json!({"output": [{"content": [{"text": "r"}]}]}), "r"),
             (json!({"choices": [{"text": "t"}]}), "t"),
             (json!({"data": [{"embedding": [1]}]}), "[1]"),
+            (json!({"content": [{"text": "m"}]}), "m"),
+            (
+                json!({"candidates": [{"content": {"parts": [{"text": "g"}]}}]}),
+                "g",
+            ),
+            (
+                json!({"output": {"message": {"content": [{"text": "b"}]}}}),
+                "b",
+            ),
         ] {
             assert_eq!(response_text("/x", &body).as_deref(), Some(text));
         }

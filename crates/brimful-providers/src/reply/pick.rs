@@ -11,7 +11,7 @@ use crate::members::members;
 /// An error when `text` is not exactly one JSON object.
 ///
 /// Values are not interpreted, so that no surprising type or number can fail the object.
-pub(super) fn pick<'a, const N: usize>(
+pub(crate) fn pick<'a, const N: usize>(
     text: &'a str,
     keys: &[&str; N],
 ) -> Result<[Option<&'a RawValue>; N], serde_json::Error> {
@@ -33,7 +33,7 @@ pub(super) fn pick_text<'a, const N: usize>(
 }
 
 /// The first element of a JSON array, unparsed. `None` for anything but one array that has one.
-pub(super) fn first_element(text: &str) -> Option<&RawValue> {
+pub(crate) fn first_element(text: &str) -> Option<&RawValue> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let first = deserializer.deserialize_seq(First).ok()?;
     deserializer.end().ok()?;

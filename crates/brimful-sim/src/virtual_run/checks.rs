@@ -293,9 +293,7 @@ pub(super) struct Attempt<'a> {
 
 const NOTHING: Charge = Charge {
     requests: 0,
-    input: 0,
-    output: 0,
-    total: 0,
+    ..Charge::request()
 };
 
 fn each(to: &mut Charge, by: &Charge, change: impl Fn(u64, u64) -> u64) {

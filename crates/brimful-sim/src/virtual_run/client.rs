@@ -5,8 +5,8 @@ use std::mem;
 use std::time::Duration;
 
 use brimful_core::{
-    AttemptId, AttemptResult, Charge, Class, Engine, Event as EngineEvent, Failure, Input, Outcome,
-    Output, RequestId, Settlement, Timestamp,
+    AttemptId, AttemptResult, Charge, Class, Cost, Engine, Event as EngineEvent, Failure, Input,
+    Outcome, Output, RequestId, Settlement, Timestamp,
 };
 use fastrand::Rng;
 use http::Method;
@@ -66,7 +66,7 @@ impl<'a> Driver<'a> {
         let mut seeds = Rng::with_seed(seed);
         let mut config = run.engine.clone();
         config.seed = seeds.u64(..);
-        let checks = Checks::new(&config.limits, run.learns);
+        let checks = Checks::new(&config.upstreams[0].limits, run.learns);
         let mut driver = Self {
             run,
             seed,
@@ -257,8 +257,9 @@ impl<'a> Driver<'a> {
     }
 
     fn submit(&mut self, size: Size) {
-        let rule = self.run.engine.charge_rule;
-        let charge = rule.charge(u64::from(size.input), u64::from(size.max_output));
+        let rule = self.run.engine.upstreams[0].charge_rule;
+        let cost = Cost::tokens(u64::from(size.input), u64::from(size.max_output));
+        let charge = rule.of(&cost);
         let number = self.numbers;
         self.numbers += 1;
         self.report.requests += 1;
@@ -293,17 +294,17 @@ impl<'a> Driver<'a> {
             self.events.add(at, Event::Cancel { slot, number });
         }
         let request = RequestId(slot);
-        self.input(Input::Submit { request, charge });
+        self.input(Input::Submit { request, cost });
     }
 
     fn input(&mut self, input: Input) {
         self.engine.handle_input(self.client_now(), input);
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Start { attempt } => self.start(attempt),
+                Output::Start { attempt, .. } => self.start(attempt),
                 Output::Finish { request, outcome } => self.finish(request, &outcome),
                 Output::Abort { attempt } => self.abort(attempt),
-                Output::Event(EngineEvent::CooldownStarted { until }) => {
+                Output::Event(EngineEvent::CooldownStarted { until, .. }) => {
                     self.checks.cooldown(self.client_now(), until);
                     self.step(&Step::Cooldown { until });
                 }
@@ -473,7 +474,7 @@ impl<'a> Driver<'a> {
         // Nothing when the server has carried it out already.
         self.server
             .finished(self.now, sent.ticket, Ending::Vanished);
-        let config = &self.run.engine;
+        let config = &self.run.engine.upstreams[0];
         let actual = match &result {
             AttemptResult::Answered(Some(usage)) if config.settlement == Settlement::Usage => {
                 config.charge_rule.actual(*usage)
@@ -527,7 +528,7 @@ impl<'a> Driver<'a> {
             Outcome::Answered => self.report.answered += 1,
             Outcome::Dead(_) => self.report.dead += 1,
             Outcome::NeverFits(_) => self.report.never_fit += 1,
-            Outcome::Abandoned => self.report.abandoned += 1,
+            Outcome::Abandoned | Outcome::NoUpstream => self.report.abandoned += 1,
         }
         self.report.last_end = self.now;
         self.step(&Step::Finished {

@@ -93,7 +93,7 @@ impl From<&Outcome> for End {
             Outcome::Answered => Self::Answered,
             Outcome::Dead(failure) => Self::Failed(failure.class),
             Outcome::NeverFits(_) => Self::NeverFits,
-            Outcome::Abandoned => Self::Abandoned,
+            Outcome::Abandoned | Outcome::NoUpstream => Self::Abandoned,
         }
     }
 }

@@ -42,7 +42,7 @@ proptest! {
         limits.extend(places.map(LimitSpec::concurrency));
         let mut engine = EngineConfig::new(limits);
         if settled {
-            engine.settlement = Settlement::Usage;
+            engine.upstreams[0].settlement = Settlement::Usage;
         }
         let workload = Workload {
             amount: if saturated {
@@ -144,7 +144,7 @@ fn the_makespan_of_an_input_that_alternates_binding_limits_is_the_lower_bound() 
         LimitSpec::new("tpm", LimitKind::TotalTokens, 600_000, MINUTE).burst(600_000),
     ];
     let mut engine = EngineConfig::new(limits);
-    engine.charge_rule = ChargeRule::Max;
+    engine.upstreams[0].charge_rule = ChargeRule::Max;
     let sizes = |input| {
         Sizes::Fixed(Size {
             input,

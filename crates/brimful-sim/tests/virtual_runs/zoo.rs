@@ -170,7 +170,7 @@ fn a_client_that_leaves_one_of_32_places_empty_misses_the_goal_of_concurrency() 
         .find(|scenario| scenario.name.ends_with("; concurrency"))
         .unwrap();
     let mut judged = |places| {
-        scenario.run.engine.limits = vec![LimitSpec::concurrency(places)];
+        scenario.run.engine.upstreams[0].limits = vec![LimitSpec::concurrency(places)];
         let mut summary = Summary::default();
         summary.add(scenario.run.run(0).unwrap());
         scenario.aim.judge(&summary, 1.0)

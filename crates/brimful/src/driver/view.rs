@@ -32,7 +32,7 @@ impl Driver<'_> {
         reason = "a count of connections, told with two digits"
     )]
     pub(super) fn concurrency_note(&self) -> Option<String> {
-        let limits = &self.options.engine.limits;
+        let limits = &self.options.engine.upstreams[0].limits;
         let allowed = limits
             .iter()
             .find(|limit| limit.kind == LimitKind::Concurrency)?

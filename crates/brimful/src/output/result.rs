@@ -44,7 +44,10 @@ impl Cells {
             Some(_) => "the response path matches nothing in the answer".to_owned(),
             None => "the answer has no text; give --response-path".to_owned(),
         });
-        let usage = body.get_mut("usage").map_or(Value::Null, Value::take);
+        // Gemini's has a name of its own.
+        let names = ["usage", "usageMetadata"];
+        let name = names.into_iter().find(|name| body.get(name).is_some());
+        let usage = name.map_or(Value::Null, |name| body[name].take());
         Self {
             response: response.unwrap_or_default(),
             usage,

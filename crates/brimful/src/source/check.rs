@@ -1,5 +1,7 @@
 //! Options against the input: what would fail every row is refused before the start.
 
+use std::sync::Arc;
+
 use brimful_providers::dialect::{BodyError, Endpoint, Prompt, build_body};
 use serde_json::{Map, Value};
 
@@ -14,9 +16,6 @@ pub(super) fn options(
 ) -> Result<(), OpenError> {
     if format == Format::Batch {
         return batch_options(options);
-    }
-    if options.params.get("stream") == Some(&Value::Bool(true)) {
-        return Err(OpenError::Stream("--param"));
     }
     let columns = columns(options, format, header);
     let reserved = |name: &&String| options.reserved_columns.contains(*name);
@@ -90,6 +89,9 @@ fn prompt(options: &SourceOptions) -> Result<(), OpenError> {
         system: options.system.as_deref(),
         prompt: "",
     };
+    if wants_stream(&options.params) && options.endpoint == Endpoint::Converse {
+        return Err(OpenError::Stream(options.endpoint.to_string()));
+    }
     let body = build_body(&options.endpoint, trial, &options.params)?;
     needs_model(options, body.get("model"))
 }
@@ -103,8 +105,8 @@ fn body_template(options: &SourceOptions, body: &Map<String, Value>) -> Result<(
     if let Some(name) = options.params.keys().find(|name| body.contains_key(*name)) {
         return Err(BodyError::ParamTaken(name.clone()).into());
     }
-    if body.get("stream") == Some(&Value::Bool(true)) {
-        return Err(OpenError::Stream("--body-template"));
+    if wants_stream(body) && options.endpoint == Endpoint::Converse {
+        return Err(OpenError::Stream(options.endpoint.to_string()));
     }
     let model = options
         .model
@@ -118,10 +120,27 @@ fn body_template(options: &SourceOptions, body: &Map<String, Value>) -> Result<(
     )
 }
 
-/// OpenAI's own endpoints choose the model by the body; what other paths do is their affair.
-fn needs_model(options: &SourceOptions, model: Option<&Value>) -> Result<(), OpenError> {
-    if model.is_none() && !matches!(options.endpoint, Endpoint::Path(_)) {
-        return Err(OpenError::NoModel(options.endpoint.to_string()));
+/// Known endpoints choose the model by the body or the path; what other paths do is their affair.
+fn needs_model(options: &SourceOptions, in_body: Option<&Value>) -> Result<(), OpenError> {
+    let is_named = match options.endpoint.names_model() {
+        true => options.model.is_some(),
+        false => in_body.is_some() || matches!(options.endpoint, Endpoint::Path(_)),
+    };
+    match is_named {
+        true => Ok(()),
+        false => Err(OpenError::NoModel(options.endpoint.to_string())),
     }
-    Ok(())
+}
+
+/// The path of every row, unless lines say it themselves.
+pub(super) fn path(options: &SourceOptions) -> Result<Arc<str>, OpenError> {
+    let is_stream = wants_stream(&options.params);
+    let path = options
+        .endpoint
+        .path_for(options.model.as_deref(), is_stream)?;
+    Ok(path.into())
+}
+
+fn wants_stream(body: &Map<String, Value>) -> bool {
+    body.get("stream") == Some(&Value::Bool(true))
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use brimful_providers::dialect::BodyError;
+use brimful_providers::dialect::{BodyError, EndpointError};
 
 use super::template::shown_error;
 use super::{RESERVED_REMEDY, plain};
@@ -107,9 +107,12 @@ pub enum OpenError {
     /// The body template is not usable.
     #[error("`--body-template` is no valid JSON: {0}")]
     BodyTemplate(String),
-    /// Streaming.
-    #[error("`stream: true` cannot be journaled; drop it from `{0}`")]
-    Stream(&'static str),
+    /// Streaming where it is not understood.
+    #[error("streams of `{0}` are in a binary form that is not read; drop `stream`")]
+    Stream(String),
+    /// The model cannot stand in the path.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
     /// The body cannot be built for any row.
     #[error(transparent)]
     Body(#[from] BodyError),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, estimate};
+use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, estimate, streams};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value};
@@ -15,8 +15,6 @@ use super::template::Templates;
 use super::{Format, RESERVED_REMEDY, SourceOptions, batch, delimited, near, shown, template};
 use crate::fingerprint::Fingerprint;
 use crate::request::{BadRow, Item, Request};
-
-const STREAMED: &str = "`stream` is true, and a streamed answer cannot be journaled; drop it";
 
 /// Where a row stands.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +57,7 @@ struct Draft {
 struct Judged {
     fingerprint: Fingerprint,
     estimate: Estimate,
+    streams: bool,
 }
 
 impl Maker {
@@ -76,12 +75,16 @@ impl Maker {
         };
         let columns = super::check::columns(&options, format, header.as_deref());
         templates.check(columns.as_deref())?;
+        let path = match format {
+            Format::Batch => Arc::from(""),
+            _ => super::check::path(&options)?,
+        };
         Ok(Self {
             format,
             delimiter,
             header,
             templates,
-            path: options.endpoint.path().into(),
+            path,
             options,
             last_url: None,
             ids: IdSet::new(),
@@ -228,9 +231,6 @@ impl Maker {
         let line = fields.request(&mut self.last_url)?;
         let body = Json::parse(line.body)
             .map_err(|error| format!("in `body`: {}", batch::json_reason(&error)))?;
-        if body.get("stream") == Some(&Json::Bool(true)) {
-            return Err(STREAMED.to_owned());
-        }
         let input_tokens = match &self.options.estimate_column {
             None => None,
             Some(_) => {
@@ -287,7 +287,10 @@ impl Maker {
         let input_tokens = self.estimated(view)?;
         let model = self.options.model.as_deref();
         let value = match self.templates.body(view, place.row) {
-            Some(body) => Value::Object(with_defaults(body?, model, &self.options.params)),
+            Some(body) => {
+                let model = model.filter(|_| !self.options.endpoint.names_model());
+                Value::Object(with_defaults(body?, model, &self.options.params))
+            }
             None => {
                 let prompt = self.templates.prompt(view, place.row)?;
                 let system = self
@@ -304,9 +307,6 @@ impl Maker {
                     .map_err(|error| error.to_string())?
             }
         };
-        if value.get("stream") == Some(&Value::Bool(true)) {
-            return Err(STREAMED.to_owned());
-        }
         Ok((value, input_tokens))
     }
 
@@ -377,6 +377,7 @@ impl Judged {
         Self {
             fingerprint: Fingerprint::of_request_json(id, "POST", path, body),
             estimate,
+            streams: streams(path, body),
         }
     }
 }
@@ -434,6 +435,7 @@ fn finish(place: Place, draft: Draft) -> Item {
         method: Method::POST,
         path,
         body,
+        streams: judged.streams,
         input_tokens: judged.estimate.input_tokens,
         max_output_tokens: judged.estimate.max_output_tokens,
         columns,

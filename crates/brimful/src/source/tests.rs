@@ -114,10 +114,6 @@ fn bad_batch_lines_are_named_and_the_others_go_on() {
             "invalid JSON",
         ),
         (
-            r#"{"custom_id":"e","method":"POST","url":"/v1/x","body":{"stream":true}}"#,
-            "`stream`",
-        ),
-        (
             r#"{"custom_id":"good","method":"POST","url":"/v1/x","body":{}}"#,
             "earlier row",
         ),
@@ -137,7 +133,35 @@ fn bad_batch_lines_are_named_and_the_others_go_on() {
         );
     }
     assert_eq!(bad(&items[3]).id, "b");
-    assert_eq!(request(&items[8]).line, 9);
+    assert_eq!(request(&items[7]).line, 8);
+}
+
+#[test]
+fn a_request_for_a_stream_says_so() {
+    let line = |url: &str, body: &str| {
+        format!(
+            r#"{{"custom_id":"{}","method":"POST","url":"{url}","body":{body}}}"#,
+            url.len() + body.len()
+        )
+    };
+    let gemini = "/v1beta/models/m:streamGenerateContent";
+    let lines = [
+        line("/v1/messages", r#"{"stream":true}"#),
+        line(gemini, "{}"),
+        line("/v1/messages", r#"{"stream":false}"#),
+    ];
+    let items = read(batch_options(), lines.join("\n"));
+    let streams = items.iter().map(|item| request(item).streams);
+    assert_eq!(streams.collect::<Vec<_>>(), [true, true, false]);
+    let options = SourceOptions {
+        endpoint: Endpoint::GenerateContent,
+        params: Map::from_iter([("stream".to_owned(), true.into())]),
+        ..prompted("x.csv", "{{ text }}")
+    };
+    let items = read(options, "text,note\na,1\n");
+    let request = request(&items[0]);
+    assert!(request.streams && request.path.ends_with("m:streamGenerateContent?alt=sse"));
+    assert!(!str::from_utf8(&request.body).unwrap().contains("stream"));
 }
 
 #[test]
@@ -329,10 +353,30 @@ fn what_fails_every_row_is_refused_before_the_start() {
         (
             SourceOptions {
                 body_template: Some("{\"stream\":true}".into()),
+                endpoint: Endpoint::Converse,
+                model: Some("m".into()),
                 ..named("x.csv")
             },
             csv,
             "stream",
+        ),
+        (
+            SourceOptions {
+                endpoint: Endpoint::GenerateContent,
+                model: None,
+                ..prompted("x.csv", "x")
+            },
+            csv,
+            "--model",
+        ),
+        (
+            SourceOptions {
+                endpoint: Endpoint::GenerateContent,
+                model: Some("../m".into()),
+                ..prompted("x.csv", "x")
+            },
+            csv,
+            "segment",
         ),
         (
             SourceOptions {

@@ -1,8 +1,5 @@
 //! From a base URL to an open connection: proxies, TLS, TCP.
 
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,6 +10,7 @@ use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
+use tokio::task::AbortHandle;
 use tower_service::Service;
 
 use super::SendError;
@@ -47,44 +45,12 @@ pub enum TargetError {
 /// early is not worth a descriptor.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
-    pub(super) wire: Wire,
+    task: AbortHandle,
 }
 
-/// The part of a connection that reads and writes. It has no task of its own, which would be woken
-/// for each answer only to wake the one that waits for it: whoever uses the connection polls it
-/// along.
-pub(super) struct Wire(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
-
-impl Wire {
-    /// How often a head and a body, handed over one after the other, need both sides in turn.
-    const TURNS: usize = 3;
-
-    /// Does `work`, which waits for this connection.
-    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        poll_fn(|cx| {
-            for _ in 0..Self::TURNS {
-                if let Poll::Ready(done) = work.as_mut().poll(cx) {
-                    return Poll::Ready(done);
-                }
-                self.poll(cx);
-            }
-            work.as_mut().poll(cx)
-        })
-        .await
-    }
-
-    /// Lets it see the end of an answer, after which it is ready for the next request, or over.
-    pub(super) fn settle(&mut self) {
-        self.poll(&mut Context::from_waker(Waker::noop()));
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) {
-        if let Some(running) = &mut self.0
-            && running.as_mut().poll(cx).is_ready()
-        {
-            self.0 = None;
-        }
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
@@ -186,7 +152,7 @@ impl Dialer {
         matches!(self.connector, Connector::Forward { .. })
     }
 
-    /// Opens one connection.
+    /// Opens one connection and lets it run.
     pub(super) async fn dial(&self) -> Result<Connection, SendError> {
         let dialled = tokio::time::timeout(self.connect_timeout, self.connect()).await;
         dialled.unwrap_or_else(|_| {
@@ -217,7 +183,7 @@ impl Dialer {
         let connect_error = |error: Box<dyn std::error::Error + Send + Sync>| {
             SendError::Connect(chain(error.as_ref()))
         };
-        poll_fn(|cx| connector.poll_ready(cx))
+        std::future::poll_fn(|cx| connector.poll_ready(cx))
             .await
             .map_err(|error| connect_error(error.into()))?;
         let io = connector
@@ -230,10 +196,11 @@ impl Dialer {
             .await
             .map_err(|error| SendError::Connect(chain(&error)))?;
         // The connection's own errors reach the request that is waiting on it.
-        let wire = Wire(Some(Box::pin(async move {
+        let running = tokio::spawn(async move {
             let _closed = connection.await;
-        })));
-        Ok(Connection { sender, wire })
+        });
+        let task = running.abort_handle();
+        Ok(Connection { sender, task })
     }
 }
 

@@ -3,20 +3,21 @@
 //! The engine bounds what is in flight, and so the pool. New connections are opened a few at a
 //! time, so that a start with thousands in flight is no storm of handshakes.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use brimful_providers::dialect::Wire;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::TrySendError;
 use tokio::sync::Semaphore;
 
 use super::dial::{Connection, Dialer, TargetError, chain};
-use super::{Outgoing, Response, SendError};
+use super::{Outgoing, Response, SendError, stream};
 
 /// Connections that are being opened at one time.
 const DIALS_MAX: usize = 64;
@@ -33,7 +34,7 @@ const READY_MAX: Duration = Duration::from_millis(20);
 #[non_exhaustive]
 pub struct HttpOptions {
     /// Such as `https://api.openai.com/v1`. A request's `/v1/…` and a base that ends in `/v1`
-    /// share that `/v1` once.
+    /// share that `/v1` once; so with `/v1beta`.
     pub base_url: String,
     /// Sent with every request; values may be secret.
     pub headers: HeaderMap,
@@ -45,6 +46,9 @@ pub struct HttpOptions {
     pub response_max_bytes: usize,
     /// Most bytes of an answer's head. Default 64 KB.
     pub headers_max_bytes: usize,
+    /// How requests are changed at the moment of sending. By default a streamed one asks for its
+    /// usage.
+    pub wire: Wire,
 }
 
 impl HttpOptions {
@@ -58,6 +62,7 @@ impl HttpOptions {
             connect_timeout: Duration::from_secs(10),
             response_max_bytes: 64 << 20,
             headers_max_bytes: 64 << 10,
+            wire: Wire::default(),
         }
     }
 }
@@ -69,6 +74,7 @@ pub struct HttpTransport {
     headers: HeaderMap,
     timeout: Duration,
     response_max_bytes: usize,
+    wire: Wire,
     /// The path that was sent last, and what became of it: nearly all requests have the same.
     last_target: Mutex<Option<(Arc<str>, Uri)>>,
     idle: Mutex<Vec<Idle>>,
@@ -121,6 +127,7 @@ impl HttpTransport {
             headers,
             timeout: options.timeout,
             response_max_bytes: options.response_max_bytes,
+            wire: options.wire,
             last_target: Mutex::new(None),
             idle: Mutex::new(Vec::new()),
             dials: Semaphore::new(DIALS_MAX),
@@ -161,66 +168,119 @@ impl HttpTransport {
         loop {
             let (mut connection, reused) = self.checkout().await?;
             *connected = true;
-            let Connection { sender, wire } = &mut connection;
-            let exchanged = async {
-                let response = sender.try_send_request(message).await?;
-                Ok(self.receive(response, Instant::now()).await)
-            };
-            match wire.beside(exchanged).await {
-                Ok(received) => {
-                    let response = received?;
-                    self.put_back(connection);
-                    return Ok(response);
+            match connection.sender.try_send_request(message).await {
+                Ok(response) => {
+                    let first_byte = Instant::now();
+                    return self.receive(response, first_byte, connection).await;
                 }
-                Err(error) => {
-                    let mut error: TrySendError<_> = error;
-                    match error.take_message() {
-                        // The server closed an idle connection before anything was written to it.
-                        Some(unsent) if reused => message = unsent,
-                        Some(_) => return Err(SendError::Connect(chain(error.error()))),
-                        None => return Err(lost(error.error())),
-                    }
-                }
+                Err(mut error) => match error.take_message() {
+                    // The server closed an idle connection before anything was written to it.
+                    Some(unsent) if reused => message = unsent,
+                    Some(_) => return Err(SendError::Connect(chain(error.error()))),
+                    None => return Err(lost(error.error())),
+                },
             }
         }
     }
 
+    /// The reply, whole, and its connection back into the pool.
     async fn receive(
         &self,
         response: http::Response<Incoming>,
         first_byte: Instant,
+        connection: Connection,
     ) -> Result<Response, SendError> {
         let (parts, body) = response.into_parts();
+        let (status, headers) = (parts.status, parts.headers);
+        let is_stream = stream::is_stream(status, &headers);
+        let mut events = stream::Incoming::new(self.response_max_bytes);
+        if is_stream && stream::is_plain(&headers) {
+            if self.collect_events(body, &mut events).await? {
+                self.put_back(connection);
+            }
+            return Ok(events.into_response(status, headers, first_byte));
+        }
         let body = self.collect(body).await?;
-        let body = self.plain(parts.status, &parts.headers, body)?;
+        let body = self.plain(status, &headers, body)?;
+        self.put_back(connection);
+        if is_stream {
+            events.push(&body)?;
+            return Ok(events.into_response(status, headers, first_byte));
+        }
         Ok(Response {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
+            status: status.as_u16(),
+            headers,
             body,
+            broken_stream: None,
             first_byte,
+            first_event: None,
         })
     }
 
+    /// Takes a stream in. Says whether the connection can be used again: once the answer is whole,
+    /// what the server does after it is no reason to lose it.
+    async fn collect_events(
+        &self,
+        mut body: Incoming,
+        events: &mut stream::Incoming,
+    ) -> Result<bool, SendError> {
+        while !events.is_over() {
+            match body.frame().await {
+                None => return Ok(true),
+                Some(Err(error)) => return Err(lost(&error)),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        events.push(&data)?;
+                    }
+                }
+            }
+        }
+        let rest = async {
+            while let Some(frame) = body.frame().await {
+                match frame.map(hyper::body::Frame::into_data) {
+                    Ok(Ok(data)) if events.push(&data).is_err() => return false,
+                    Ok(_) => {}
+                    Err(_) => return false,
+                }
+            }
+            true
+        };
+        Ok(tokio::time::timeout(READY_MAX, rest).await.unwrap_or(false))
+    }
+
     fn message(&self, request: &Outgoing) -> Result<http::Request<Full<Bytes>>, SendError> {
-        let mut message = http::Request::new(Full::new(request.body.clone()));
+        let (path, body) = self
+            .wire
+            .apply(&request.path, &request.body, request.streams);
+        let body = match body {
+            Cow::Borrowed(_) => request.body.clone(),
+            Cow::Owned(body) => Bytes::from(body),
+        };
+        let mut message = http::Request::new(Full::new(body));
         *message.method_mut() = request.method.clone();
-        *message.uri_mut() = self.target(&request.path)?;
+        *message.uri_mut() = self.target(&path)?;
         *message.headers_mut() = self.headers.clone();
+        if request.streams {
+            // Events shall not wait in a compressor until a block of them is full.
+            let headers = message.headers_mut();
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         Ok(message)
     }
 
-    fn target(&self, path: &Arc<str>) -> Result<Uri, SendError> {
+    fn target(&self, path: &str) -> Result<Uri, SendError> {
         let last = self.last_target.lock();
         let mut last = last.unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, target)) = last.as_ref().filter(|(known, _)| known == path) {
+        if let Some((_, target)) = last.as_ref().filter(|(known, _)| **known == *path) {
             return Ok(target.clone());
         }
-        let target = match self.prefix.strip_suffix("/v1") {
-            Some(root) if path.starts_with("/v1/") => format!("{root}{path}"),
-            _ => format!("{}{path}", self.prefix),
-        };
+        let shared = ["/v1", "/v1beta"].iter().find_map(|version| {
+            let root = self.prefix.strip_suffix(version)?;
+            path.strip_prefix(version)?.starts_with('/').then_some(root)
+        });
+        let target = format!("{}{path}", shared.unwrap_or(&self.prefix));
         let target = Uri::try_from(target).map_err(|e| SendError::Connect(e.to_string()))?;
-        *last = Some((Arc::clone(path), target.clone()));
+        *last = Some((path.into(), target.clone()));
         Ok(target)
     }
 
@@ -230,9 +290,8 @@ impl HttpTransport {
             if pooled.sender.is_ready() {
                 return Ok((pooled, true));
             }
-            // It still writes, or has been closed.
-            let Connection { sender, wire } = &mut pooled;
-            let ready = tokio::time::timeout(READY_MAX, wire.beside(sender.ready())).await;
+            // Its task may not yet have seen the end of the previous answer, or the closing.
+            let ready = tokio::time::timeout(READY_MAX, pooled.sender.ready()).await;
             if matches!(ready, Ok(Ok(()))) {
                 return Ok((pooled, true));
             }
@@ -248,8 +307,9 @@ impl HttpTransport {
         }
         // Boxed, because it is large and rare: it would be part of every attempt's future.
         let mut connection = Box::pin(self.dialer.dial()).await?;
-        let Connection { sender, wire } = &mut connection;
-        wire.beside(sender.ready())
+        connection
+            .sender
+            .ready()
             .await
             .map_err(|error| SendError::Connect(chain(&error)))?;
         Ok((connection, false))
@@ -270,8 +330,7 @@ impl HttpTransport {
         None
     }
 
-    fn put_back(&self, mut connection: Connection) {
-        connection.wire.settle();
+    fn put_back(&self, connection: Connection) {
         if connection.sender.is_closed() {
             return;
         }

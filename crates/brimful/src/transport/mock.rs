@@ -4,12 +4,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use brimful_core::Timestamp;
+use brimful_providers::dialect::Wire;
 use brimful_sim::{
     Action, ConfigError, Ending, IncomingRequest, Server, ServerConfig, Stats, Ticket,
 };
-use bytes::{Bytes, BytesMut};
 
-use super::{Outgoing, Response, SendError};
+use super::{Outgoing, Response, SendError, stream};
 
 /// Sends attempts into a simulated provider.
 #[derive(Debug)]
@@ -42,10 +42,11 @@ impl MockTransport {
     }
 
     async fn exchange(&self, request: &Outgoing) -> Result<Response, SendError> {
+        let (path, body) = Wire::default().apply(&request.path, &request.body, request.streams);
         let incoming = IncomingRequest {
             method: &request.method,
-            path: &request.path,
-            body: &request.body,
+            path: &path,
+            body: &body,
             authorization: None,
         };
         let reply = self.server().handle(self.now(), incoming);
@@ -59,7 +60,9 @@ impl MockTransport {
             status: status.as_u16(),
             headers,
             body,
+            broken_stream: None,
             first_byte,
+            first_event: None,
         };
         let result = match reply.action {
             Action::Respond {
@@ -73,15 +76,18 @@ impl MockTransport {
                 chunks,
                 complete,
             } => {
-                let mut whole = BytesMut::new();
+                if !stream::is_stream(status, &headers) {
+                    return Err(SendError::Garbled("a stream without events".to_owned()));
+                }
+                let mut incoming = stream::Incoming::new(usize::MAX);
                 for chunk in chunks {
                     sleep(chunk.delay).await;
-                    whole.extend_from_slice(&chunk.bytes);
+                    incoming.push(&chunk.bytes)?;
                 }
-                if !complete {
+                if !complete && !incoming.is_over() {
                     return Err(lost());
                 }
-                Ok(response(status, headers, Bytes::from(whole)))
+                Ok(incoming.into_response(status, headers, first_byte))
             }
             Action::Truncate { .. } | Action::Reset => Err(lost()),
             Action::Hang => std::future::pending().await,

@@ -7,7 +7,7 @@ use super::*;
 
 #[test]
 fn transient_errors_are_tried_six_times_with_growing_waits_and_then_end() {
-    let mut rig = Rig::new(rpm(6_000), |_, _| {
+    let mut rig = Rig::new(rpm(6_000), |_, _, _| {
         (Duration::ZERO, failed(Class::Transient))
     });
     submit_all(&mut rig, 200);
@@ -27,7 +27,7 @@ fn transient_errors_are_tried_six_times_with_growing_waits_and_then_end() {
 
 #[test]
 fn the_backoff_of_each_attempt_is_spread_over_its_whole_length() {
-    let mut rig = Rig::new(EngineConfig::new(Vec::new()), |_, _| {
+    let mut rig = Rig::new(EngineConfig::new(Vec::new()), |_, _, _| {
         (Duration::ZERO, failed(Class::Overloaded))
     });
     // Few enough for the retry budget to say nothing.
@@ -51,9 +51,11 @@ fn the_backoff_of_each_attempt_is_spread_over_its_whole_length() {
 
 #[test]
 fn an_invalid_answer_is_tried_again_at_once_and_before_fresh_requests() {
-    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId| match attempt.number {
-        1 => (Duration::ZERO, failed(Class::Invalid)),
-        _ => (Duration::ZERO, AttemptResult::Answered(None)),
+    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId, _| {
+        match attempt.number {
+            1 => (Duration::ZERO, failed(Class::Invalid)),
+            _ => (Duration::ZERO, AttemptResult::Answered(None)),
+        }
     });
     submit_all(&mut rig, 3);
     rig.run();
@@ -68,7 +70,7 @@ fn an_invalid_answer_is_tried_again_at_once_and_before_fresh_requests() {
 
 #[test]
 fn a_fatal_error_ends_its_request_only() {
-    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId| {
+    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId, _| {
         match attempt.request.0 {
             1 => (MS, failed(Class::Fatal)),
             _ => (MS, AttemptResult::Answered(None)),
@@ -93,7 +95,7 @@ fn what_was_not_sent_is_given_back_to_every_limit() {
     ];
     let mut rig = Rig::new(
         EngineConfig::new(limits),
-        |_, attempt: AttemptId| match attempt.number {
+        |_, attempt: AttemptId, _| match attempt.number {
             1..=4 => (MS, AttemptResult::NotSent(Failure::new(Class::Transient))),
             _ => (MS, AttemptResult::Answered(None)),
         },
@@ -113,7 +115,7 @@ fn a_failure_after_sending_is_not_given_back() {
     let limits = vec![LimitSpec::new("rpd", LimitKind::Requests, 2, 1440 * MINUTE)];
     let mut rig = Rig::new(
         EngineConfig::new(limits),
-        |_, attempt: AttemptId| match attempt.number {
+        |_, attempt: AttemptId, _| match attempt.number {
             1..=2 => (MS, failed(Class::Transient)),
             _ => (MS, AttemptResult::Answered(None)),
         },
@@ -129,7 +131,7 @@ fn a_request_is_given_up_when_its_next_attempt_would_be_too_old() {
     let mut config = rpm(6_000);
     config.retry.max_request_time = 10 * SECOND;
     config.retry.max_attempts = 1_000;
-    let mut rig = Rig::new(config, |_, _| (3 * SECOND, failed(Class::Invalid)));
+    let mut rig = Rig::new(config, |_, _, _| (3 * SECOND, failed(Class::Invalid)));
     submit_all(&mut rig, 1);
     rig.run();
     assert_eq!(start_secs(&rig), [0, 3, 6, 9]);
@@ -140,7 +142,7 @@ fn a_request_is_given_up_when_its_next_attempt_would_be_too_old() {
 fn waiting_to_start_does_not_make_a_request_older() {
     let mut config = rpm(1);
     config.retry.max_request_time = 10 * SECOND;
-    let mut rig = Rig::new(config, |_, attempt: AttemptId| match attempt.number {
+    let mut rig = Rig::new(config, |_, attempt: AttemptId, _| match attempt.number {
         1 => (MS, failed(Class::Invalid)),
         _ => (MS, AttemptResult::Answered(None)),
     });
@@ -158,7 +160,7 @@ fn the_retry_budget_bounds_retries_in_a_storm_and_drops_none() {
     let mut rng = fastrand::Rng::with_seed(5);
     let mut config = rpm(60_000);
     config.retry.max_attempts = 1_000;
-    let mut rig = Rig::new(config, move |_, _| {
+    let mut rig = Rig::new(config, move |_, _, _| {
         let answers = rng.u8(..5) == 0;
         drawn.borrow_mut().push(answers);
         match answers {
@@ -187,7 +189,7 @@ fn the_retry_budget_bounds_retries_in_a_storm_and_drops_none() {
 
 #[test]
 fn a_failure_rate_within_the_retry_budget_delays_nothing() {
-    let mut rig = Rig::new(rpm(60_000), |_, attempt: AttemptId| {
+    let mut rig = Rig::new(rpm(60_000), |_, attempt: AttemptId, _| {
         let fails = attempt.number == 1 && attempt.request.0.is_multiple_of(6);
         match fails {
             true => (MS, failed(Class::Invalid)),
@@ -205,7 +207,7 @@ fn a_failure_rate_within_the_retry_budget_delays_nothing() {
 fn a_storm_that_is_over_does_not_slow_the_retries_of_an_hour_later() {
     let mut rig = Rig::new(
         EngineConfig::new(Vec::new()),
-        |_, attempt: AttemptId| match attempt.number {
+        |_, attempt: AttemptId, _| match attempt.number {
             1 => (Duration::ZERO, failed(Class::Invalid)),
             _ => (Duration::ZERO, AttemptResult::Answered(None)),
         },
@@ -215,7 +217,7 @@ fn a_storm_that_is_over_does_not_slow_the_retries_of_an_hour_later() {
     assert!(rig.now > Timestamp::from_secs(100), "the storm was spread");
     rig.now = rig.now + 60 * MINUTE;
     let before = rig.now;
-    rig.submit(5_000, Charge::request());
+    rig.submit(5_000, Cost::request());
     rig.run();
     assert_eq!(rig.now, before);
 }
@@ -226,7 +228,7 @@ fn an_upstream_that_is_away_pauses_everything_and_costs_no_attempts() {
     let back = Timestamp::from_secs(60);
     let mut config = rpm(60_000);
     config.retry.max_attempts = 2;
-    let mut rig = Rig::new(config, move |now, attempt: AttemptId| {
+    let mut rig = Rig::new(config, move |now, attempt: AttemptId, _| {
         match attempt.request.0 > 0 && now < back {
             true => (MS, AttemptResult::NotSent(Failure::new(Class::Transient))),
             false => (MS, AttemptResult::Answered(None)),
@@ -244,7 +246,7 @@ fn an_upstream_that_is_away_pauses_everything_and_costs_no_attempts() {
 #[test]
 fn an_upstream_that_was_never_there_stops_the_run_after_half_a_minute() {
     let not_sent = || AttemptResult::NotSent(Failure::new(Class::Transient));
-    let mut rig = Rig::new(rpm(60_000), move |_, _| (MS, not_sent()));
+    let mut rig = Rig::new(rpm(60_000), move |_, _, _| (MS, not_sent()));
     submit_all(&mut rig, 3);
     rig.run();
     assert_eq!(rig.engine.stopped(), Some(&StopReason::Unreachable));
@@ -257,7 +259,7 @@ fn an_upstream_that_was_never_there_stops_the_run_after_half_a_minute() {
 
 #[test]
 fn one_connection_that_cannot_be_made_while_others_get_through_pauses_nobody() {
-    let mut rig = Rig::new(rpm(60_000), |_, attempt: AttemptId| {
+    let mut rig = Rig::new(rpm(60_000), |_, attempt: AttemptId, _| {
         match (attempt.request.0, attempt.number) {
             (5, 1) => (
                 100 * MS,

@@ -8,7 +8,7 @@ fn a_wrong_key_stops_the_run_and_leaves_its_request_unanswered() {
         scope: Scope::Upstream,
         ..Failure::new(Class::Fatal)
     };
-    let mut rig = Rig::new(rpm(6_000), move |_, attempt: AttemptId| {
+    let mut rig = Rig::new(rpm(6_000), move |_, attempt: AttemptId, _| {
         match attempt.request.0 {
             2 => (5 * MS, AttemptResult::Failed(wrong_key.clone())),
             _ => (100 * MS, AttemptResult::Answered(None)),
@@ -40,7 +40,7 @@ fn an_empty_wallet_stops_the_run_but_a_spent_request_quota_does_not() {
             scope,
             ..Failure::new(Class::Exhausted)
         };
-        let mut rig = Rig::new(rpm(6_000), move |_, attempt: AttemptId| {
+        let mut rig = Rig::new(rpm(6_000), move |_, attempt: AttemptId, _| {
             match attempt.request.0 {
                 0 => (MS, AttemptResult::Failed(failure.clone())),
                 _ => (MS, AttemptResult::Answered(None)),
@@ -58,7 +58,7 @@ fn a_stop_abandons_what_waits_and_awaits_what_is_in_flight() {
     let limits = vec![LimitSpec::concurrency(2)];
     let mut rig = Rig::new(
         EngineConfig::new(limits),
-        |_, attempt: AttemptId| match attempt.request.0 {
+        |_, attempt: AttemptId, _| match attempt.request.0 {
             0 => (SECOND, AttemptResult::Answered(None)),
             _ => (SECOND, failed(Class::Transient)),
         },
@@ -75,7 +75,7 @@ fn a_stop_abandons_what_waits_and_awaits_what_is_in_flight() {
         })
         .collect();
     assert_eq!(abandoned, [2, 3, 4], "in their order");
-    rig.submit(7, Charge::request());
+    rig.submit(7, Cost::request());
     assert_eq!(rig.outcome(7), Some(&Outcome::Abandoned));
     rig.run();
     assert_eq!(rig.outcome(0), Some(&Outcome::Answered));
@@ -87,7 +87,7 @@ fn a_stop_abandons_what_waits_and_awaits_what_is_in_flight() {
 #[test]
 fn a_stop_in_a_cooldown_or_a_backoff_leaves_nothing_to_wait_for() {
     for result in [throttled(Some(MINUTE)), failed(Class::Transient)] {
-        let mut rig = Rig::new(rpm(60), move |_, _| (MS, result.clone()));
+        let mut rig = Rig::new(rpm(60), move |_, _, _| (MS, result.clone()));
         submit_all(&mut rig, 3);
         rig.run_until(rig.now + 2 * MS);
         assert!(rig.engine.poll_timeout().is_some());
@@ -104,7 +104,7 @@ fn a_wrong_key_found_while_stopping_is_the_graver_reason() {
         scope: Scope::Upstream,
         ..Failure::new(Class::Fatal)
     };
-    let mut rig = Rig::new(rpm(60), move |_, _| {
+    let mut rig = Rig::new(rpm(60), move |_, _, _| {
         (MS, AttemptResult::Failed(wrong_key.clone()))
     });
     submit_all(&mut rig, 2);
@@ -123,9 +123,11 @@ fn a_wrong_key_found_while_stopping_is_the_graver_reason() {
 
 #[test]
 fn a_queued_request_is_cancelled_wherever_it_waits() {
-    let mut rig = Rig::new(rpm(60), |_, attempt: AttemptId| match attempt.request.0 {
-        0 => (MS, throttled(Some(MINUTE))),
-        _ => (MS, AttemptResult::Answered(None)),
+    let mut rig = Rig::new(rpm(60), |_, attempt: AttemptId, _| {
+        match attempt.request.0 {
+            0 => (MS, throttled(Some(MINUTE))),
+            _ => (MS, AttemptResult::Answered(None)),
+        }
     });
     submit_all(&mut rig, 3);
     rig.run_until(rig.now + SECOND);
@@ -139,7 +141,7 @@ fn a_queued_request_is_cancelled_wherever_it_waits() {
     assert_eq!(rig.outcome(1), Some(&Outcome::Answered));
     assert_eq!(rig.outcome(2), Some(&Outcome::Abandoned));
 
-    let mut rig = Rig::new(rpm(60), |_, _| (MS, failed(Class::Transient)));
+    let mut rig = Rig::new(rpm(60), |_, _, _| (MS, failed(Class::Transient)));
     submit_all(&mut rig, 1);
     rig.run_until(rig.now + 2 * MS);
     assert_eq!(rig.engine.status(rig.now).backing_off, 1);
@@ -175,10 +177,10 @@ fn an_answer_that_outruns_its_abort_is_kept() {
         now,
         Input::Submit {
             request,
-            charge: Charge::request(),
+            cost: Cost::request(),
         },
     );
-    let Some(Output::Start { attempt }) = engine.poll_output() else {
+    let Some(Output::Start { attempt, .. }) = engine.poll_output() else {
         panic!()
     };
     engine.handle_input(now, Input::Cancel(request));

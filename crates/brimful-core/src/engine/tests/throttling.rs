@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_429_pauses_everything_until_retry_after_and_uses_up_no_attempt() {
-    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId| {
+    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId, _| {
         match (attempt.request.0, attempt.number) {
             (0, 1..=20) => (10 * MS, throttled(Some(7 * SECOND))),
             _ => (10 * MS, AttemptResult::Answered(None)),
@@ -32,7 +32,7 @@ fn several_429_of_one_volley_are_one_episode() {
     // No limit is known: all 50 go out together and come back refused, one after another.
     let mut rig = Rig::new(
         EngineConfig::new(Vec::new()),
-        |_, attempt: AttemptId| match attempt.number {
+        |_, attempt: AttemptId, _| match attempt.number {
             1 => (10 * MS + attempt.request.0 * MS, throttled(None)),
             _ => (10 * MS, AttemptResult::Answered(None)),
         },
@@ -52,7 +52,7 @@ fn several_429_of_one_volley_are_one_episode() {
 fn without_retry_after_the_cooldown_doubles_up_to_a_minute() {
     let mut config = rpm(6_000);
     config.retry.max_throttled_time = 60 * MINUTE;
-    let mut rig = Rig::new(config, |_, attempt: AttemptId| match attempt.number {
+    let mut rig = Rig::new(config, |_, attempt: AttemptId, _| match attempt.number {
         1..=9 => (Duration::ZERO, throttled(None)),
         _ => (Duration::ZERO, AttemptResult::Answered(None)),
     });
@@ -65,13 +65,15 @@ fn without_retry_after_the_cooldown_doubles_up_to_a_minute() {
 
 #[test]
 fn an_answer_resets_the_cooldown_to_its_first_length() {
-    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId| match attempt.number {
-        1..=4 => (Duration::ZERO, throttled(None)),
-        _ => (Duration::ZERO, AttemptResult::Answered(None)),
+    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId, _| {
+        match attempt.number {
+            1..=4 => (Duration::ZERO, throttled(None)),
+            _ => (Duration::ZERO, AttemptResult::Answered(None)),
+        }
     });
     submit_all(&mut rig, 1);
     rig.run();
-    rig.submit(1, Charge::request());
+    rig.submit(1, Cost::request());
     rig.run();
     let waits: Vec<u64> = start_secs(&rig)
         .windows(2)
@@ -82,7 +84,7 @@ fn an_answer_resets_the_cooldown_to_its_first_length() {
 
 #[test]
 fn a_longer_retry_after_extends_the_cooldown_and_a_shorter_one_does_not_cut_it() {
-    let mut rig = Rig::new(EngineConfig::new(Vec::new()), |_, attempt: AttemptId| {
+    let mut rig = Rig::new(EngineConfig::new(Vec::new()), |_, attempt: AttemptId, _| {
         let wait = [5, 20, 1][attempt.request.0 as usize];
         match attempt.number {
             1 => (attempt.request.0 * MS, throttled(Some(wait * SECOND))),
@@ -102,7 +104,7 @@ fn a_longer_retry_after_extends_the_cooldown_and_a_shorter_one_does_not_cut_it()
 fn retry_after_zero_says_nothing_and_never_makes_a_busy_loop() {
     let mut config = EngineConfig::new(Vec::new());
     config.retry.max_request_time = MINUTE;
-    let mut rig = Rig::new(config, |_, _| {
+    let mut rig = Rig::new(config, |_, _, _| {
         (Duration::ZERO, throttled(Some(Duration::ZERO)))
     });
     submit_all(&mut rig, 1);
@@ -113,9 +115,11 @@ fn retry_after_zero_says_nothing_and_never_makes_a_busy_loop() {
 
 #[test]
 fn attempts_that_were_throttled_leave_all_six_for_real_failures() {
-    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId| match attempt.number {
-        1..=10 => (MS, throttled(Some(MS))),
-        _ => (MS, failed(Class::Invalid)),
+    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId, _| {
+        match attempt.number {
+            1..=10 => (MS, throttled(Some(MS))),
+            _ => (MS, failed(Class::Invalid)),
+        }
     });
     submit_all(&mut rig, 1);
     rig.run();
@@ -129,15 +133,15 @@ fn a_429_empties_the_burst_that_a_declared_bucket_still_had() {
         .jitter(Duration::ZERO);
     let mut rig = Rig::new(
         EngineConfig::new(vec![limit]),
-        |_, attempt: AttemptId| match attempt.number {
+        |_, attempt: AttemptId, _| match attempt.number {
             1 => (MS, throttled(Some(SECOND))),
             _ => (MS, AttemptResult::Answered(None)),
         },
     );
-    rig.submit(0, Charge::request());
+    rig.submit(0, Cost::request());
     rig.run_until(rig.now + 10 * MS);
     for request in 1..60 {
-        rig.submit(request, Charge::request());
+        rig.submit(request, Cost::request());
     }
     rig.run_until(Timestamp::from_secs(2) + MS);
     // What the second of cooldown earned, and not the 99 that seemed to be left.
@@ -147,7 +151,7 @@ fn a_429_empties_the_burst_that_a_declared_bucket_still_had() {
 
 #[test]
 fn nothing_but_429_for_15_minutes_stops_the_run() {
-    let mut rig = Rig::new(rpm(60), |_, _| (10 * MS, throttled(None)));
+    let mut rig = Rig::new(rpm(60), |_, _, _| (10 * MS, throttled(None)));
     submit_all(&mut rig, 3);
     rig.run();
     assert_eq!(rig.engine.stopped(), Some(&StopReason::OnlyThrottled));
@@ -161,9 +165,11 @@ fn nothing_but_429_for_15_minutes_stops_the_run() {
 #[test]
 fn time_that_the_provider_asked_to_wait_does_not_count_towards_the_15_minutes() {
     let ten_minutes = 10 * MINUTE;
-    let mut rig = Rig::new(rpm(60), move |_, attempt: AttemptId| match attempt.number {
-        1..=50 => (10 * MS, throttled(Some(ten_minutes))),
-        _ => (10 * MS, AttemptResult::Answered(None)),
+    let mut rig = Rig::new(rpm(60), move |_, attempt: AttemptId, _| {
+        match attempt.number {
+            1..=50 => (10 * MS, throttled(Some(ten_minutes))),
+            _ => (10 * MS, AttemptResult::Answered(None)),
+        }
     });
     submit_all(&mut rig, 1);
     rig.run();
@@ -174,7 +180,9 @@ fn time_that_the_provider_asked_to_wait_does_not_count_towards_the_15_minutes() 
 
 #[test]
 fn but_answering_late_with_a_short_retry_after_does() {
-    let mut rig = Rig::new(rpm(60), |_, _| (50 * SECOND, throttled(Some(10 * SECOND))));
+    let mut rig = Rig::new(rpm(60), |_, _, _| {
+        (50 * SECOND, throttled(Some(10 * SECOND)))
+    });
     submit_all(&mut rig, 1);
     rig.run();
     assert_eq!(rig.engine.stopped(), Some(&StopReason::OnlyThrottled));
@@ -185,7 +193,7 @@ fn but_answering_late_with_a_short_retry_after_does() {
 
 #[test]
 fn one_answer_in_between_starts_the_15_minutes_anew() {
-    let mut rig = Rig::new(rpm(60), |now: Timestamp, attempt: AttemptId| {
+    let mut rig = Rig::new(rpm(60), |now: Timestamp, attempt: AttemptId, _| {
         let answers = attempt.request.0 == 0 && now > Timestamp::from_secs(14 * 60);
         let refuses = now < Timestamp::from_secs(28 * 60);
         match answers || !refuses {
@@ -200,9 +208,9 @@ fn one_answer_in_between_starts_the_15_minutes_anew() {
 
 #[test]
 fn an_hour_with_nothing_to_send_is_not_an_hour_of_429() {
-    let mut rig = Rig::new(rpm(60), |_, _| (10 * MS, throttled(None)));
+    let mut rig = Rig::new(rpm(60), |_, _, _| (10 * MS, throttled(None)));
     for hour in 0..5 {
-        rig.submit(hour, Charge::request());
+        rig.submit(hour, Cost::request());
         rig.run_until(rig.now + 5 * SECOND);
         rig.input(Input::Cancel(RequestId(hour)));
         rig.run_until(rig.now + 60 * MINUTE);
@@ -212,7 +220,7 @@ fn an_hour_with_nothing_to_send_is_not_an_hour_of_429() {
 
 #[test]
 fn failures_before_sending_are_no_answers_and_do_not_restart_the_15_minutes() {
-    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId| {
+    let mut rig = Rig::new(rpm(6_000), |_, attempt: AttemptId, _| {
         match attempt.request.0 {
             0 => (100 * MS, throttled(None)),
             _ => (
@@ -221,12 +229,12 @@ fn failures_before_sending_are_no_answers_and_do_not_restart_the_15_minutes() {
             ),
         }
     });
-    rig.submit(0, Charge::request());
+    rig.submit(0, Cost::request());
     for minute in 0..30 {
         rig.run_until(Timestamp::from_secs(minute * 60 + 30));
         let request = 1 + u32::try_from(minute).unwrap();
         if rig.engine.stopped().is_none() {
-            rig.submit(request, Charge::request());
+            rig.submit(request, Cost::request());
         }
     }
     assert_eq!(rig.engine.stopped(), Some(&StopReason::OnlyThrottled));
@@ -242,10 +250,10 @@ fn a_429_for_an_attempt_that_was_given_up_still_pauses_the_upstream() {
         now,
         Input::Submit {
             request,
-            charge: Charge::request(),
+            cost: Cost::request(),
         },
     );
-    let Some(Output::Start { attempt }) = engine.poll_output() else {
+    let Some(Output::Start { attempt, .. }) = engine.poll_output() else {
         panic!()
     };
     engine.handle_input(now, Input::Cancel(request));
@@ -273,7 +281,7 @@ fn retry_after_of_any_length_neither_panics_nor_outlasts_the_request() {
                 retry_after: Some(wait),
                 ..Failure::new(class)
             };
-            let mut rig = Rig::new(rpm(6_000), move |_, attempt: AttemptId| {
+            let mut rig = Rig::new(rpm(6_000), move |_, attempt: AttemptId, _| {
                 match attempt.number {
                     1 => (MS, AttemptResult::Failed(failure.clone())),
                     _ => (MS, AttemptResult::Answered(None)),

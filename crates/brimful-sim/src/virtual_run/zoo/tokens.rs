@@ -93,7 +93,8 @@ pub(super) fn charging_rules(all: &mut Vec<Scenario>) {
             };
             let workload = Workload::shuffled(REQUESTS, LOG_NORMAL);
             let mut run = run(vec![limit], server, workload);
-            (run.engine.charge_rule, run.engine.settlement) = rule.declared;
+            let upstream = &mut run.engine.upstreams[0];
+            (upstream.charge_rule, upstream.settlement) = rule.declared;
             let name = rule.name;
             all.push(Scenario {
                 name: format!("600k tpm charged {name}, bucket of 10 s; {client}"),

@@ -1,0 +1,64 @@
+//! How an upstream is declared.
+
+use std::time::Duration;
+
+use crate::charge::{ChargeRule, Lane, Settlement, UsageWeights};
+use crate::limit::LimitSpec;
+
+/// An upstream as the user declares it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UpstreamConfig {
+    /// Unlike any other's. A live engine knows an upstream again by it. Default: empty.
+    pub name: String,
+    /// Its own limits.
+    pub limits: Vec<LimitSpec>,
+    /// Names of [`EngineConfig::shared`](crate::EngineConfig::shared) limits that count its
+    /// attempts too: those of several keys of one organisation. Default: none.
+    pub shares: Vec<String>,
+    /// How the provider turns tokens into a charge. Default: `sum`.
+    pub charge_rule: ChargeRule,
+    /// Whether it corrects the charge by usage. Default: no.
+    pub settlement: Settlement,
+    /// What it counts of the usage when it does. Default: all of it once.
+    pub usage_weights: UsageWeights,
+    /// How large its part is when several could start a request at this moment; 1 to 1,000.
+    /// Default 1.
+    pub weight: u32,
+    /// When it is used. Default: [`Role::Primary`].
+    pub role: Role,
+    /// The lanes that it takes. `None`, the default: all.
+    pub serves: Option<Vec<Lane>>,
+}
+
+/// When an upstream is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Whenever it can start a request first.
+    #[default]
+    Primary,
+    /// Only for what the primaries keep waiting, and for everything when none of them is of use.
+    Fallback {
+        /// How long a request that is next in its lane must have to wait for the primaries. Zero:
+        /// whenever none of them can start it at once.
+        after: Duration,
+    },
+}
+
+impl UpstreamConfig {
+    /// An upstream with these limits; everything else by default.
+    #[must_use]
+    pub fn new(name: impl Into<String>, limits: Vec<LimitSpec>) -> Self {
+        Self {
+            name: name.into(),
+            limits,
+            shares: Vec::new(),
+            charge_rule: ChargeRule::Sum,
+            settlement: Settlement::None,
+            usage_weights: UsageWeights::default(),
+            weight: 1,
+            role: Role::Primary,
+            serves: None,
+        }
+    }
+}
