@@ -5,7 +5,6 @@
 
 pub mod dialect;
 pub mod duration;
-pub mod members;
 pub mod observe;
 pub mod profile;
 pub mod reply;

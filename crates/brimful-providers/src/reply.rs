@@ -344,7 +344,7 @@ fn request_id(headers: &HeaderMap, body: Option<&Body<'_>>) -> Option<String> {
     ]
     .into_iter()
     .find_map(|name| Some(Cow::from(headers.get(name)?.to_str().ok()?)))
-    .or_else(|| serde_json::from_str(body?.request_id?).ok())
+    .or_else(|| serde_json::from_str(body?.request_id?.get()).ok())
     .map(|id| strip_control(&id, REQUEST_ID_CHARS_MAX))
     .filter(|id| !id.is_empty())
 }

@@ -1,8 +1,9 @@
 //! One JSON object, with the members that decide about a reply still unparsed.
 
 use brimful_core::Usage;
+use serde_json::value::RawValue;
 
-use super::pick::pick_text;
+use super::pick::pick;
 use super::usage::read_usage;
 
 const KEYS: [&str; 15] = [
@@ -26,19 +27,19 @@ const KEYS: [&str; 15] = [
 /// The members of a reply's body that somebody gives a meaning to.
 #[derive(Debug)]
 pub(super) struct Body<'a> {
-    usage: Option<&'a str>,
-    object: Option<&'a str>,
-    pub error: Option<&'a str>,
-    pub kind: Option<&'a str>,
-    pub status: Option<&'a str>,
-    pub message: Option<&'a str>,
-    pub request_id: Option<&'a str>,
-    pub detail: Option<&'a str>,
-    pub code: Option<&'a str>,
-    pub error_type: Option<&'a str>,
-    pub aws_type: Option<&'a str>,
-    pub status_code: Option<&'a str>,
-    pub raw_status_code: Option<&'a str>,
+    usage: Option<&'a RawValue>,
+    object: Option<&'a RawValue>,
+    pub error: Option<&'a RawValue>,
+    pub kind: Option<&'a RawValue>,
+    pub status: Option<&'a RawValue>,
+    pub message: Option<&'a RawValue>,
+    pub request_id: Option<&'a RawValue>,
+    pub detail: Option<&'a RawValue>,
+    pub code: Option<&'a RawValue>,
+    pub error_type: Option<&'a RawValue>,
+    pub aws_type: Option<&'a RawValue>,
+    pub status_code: Option<&'a RawValue>,
+    pub raw_status_code: Option<&'a RawValue>,
 }
 
 impl<'a> Body<'a> {
@@ -60,7 +61,7 @@ impl<'a> Body<'a> {
             status_code,
             raw_status_code,
             request_id_camel,
-        ] = pick_text(text, &KEYS)?;
+        ] = pick(text, &KEYS)?;
         Ok(Self {
             usage: usage.or(usage_metadata),
             object,
@@ -80,7 +81,7 @@ impl<'a> Body<'a> {
 
     /// Whether the body reports a failure, whatever the status says.
     pub(super) fn is_failure(&self) -> bool {
-        self.error.is_some_and(|text| !is_void(text))
+        self.error.is_some_and(|raw| !is_void(raw))
             || is(self.object, "error")
             || is(self.kind, "error")
             || (is(self.status, "failed") && is(self.object, "response"))
@@ -92,16 +93,18 @@ impl<'a> Body<'a> {
 }
 
 /// `"error": null` is what OpenAI's Responses say on success; others write its equals.
-fn is_void(text: &str) -> bool {
+fn is_void(raw: &RawValue) -> bool {
+    let text = raw.get();
     matches!(text, "null" | "false" | "\"\"" | "0")
         || (text.len() <= 16
             && matches!(text.as_bytes(), [b'{', inner @ .., b'}'] | [b'[', inner @ .., b']']
                 if inner.iter().all(u8::is_ascii_whitespace)))
 }
 
-fn is(text: Option<&str>, word: &str) -> bool {
-    text.is_some_and(|text| {
-        text.strip_prefix('"')
+fn is(raw: Option<&RawValue>, word: &str) -> bool {
+    raw.is_some_and(|raw| {
+        raw.get()
+            .strip_prefix('"')
             .and_then(|text| text.strip_suffix('"'))
             == Some(word)
     })

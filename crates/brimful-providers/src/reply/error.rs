@@ -2,6 +2,7 @@
 
 use http::HeaderMap;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::body::Body;
 
@@ -179,7 +180,8 @@ impl ErrorBody {
     }
 }
 
-fn value(text: &str) -> Option<Value> {
+fn value(raw: &RawValue) -> Option<Value> {
+    let text = raw.get();
     if text.len() > ERROR_BYTES_MAX {
         return None;
     }

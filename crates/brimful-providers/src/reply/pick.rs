@@ -5,8 +5,6 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::members::members;
-
 /// The values of `keys` in a JSON object, in the order of `keys`; the last of equal keys counts.
 /// An error when `text` is not exactly one JSON object.
 ///
@@ -19,17 +17,6 @@ pub(crate) fn pick<'a, const N: usize>(
     let picked = Pick(keys).deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(picked)
-}
-
-/// What [`pick`] picks, as text: found without it where the object is an ordinary one.
-pub(super) fn pick_text<'a, const N: usize>(
-    text: &'a str,
-    keys: &[&str; N],
-) -> Result<[Option<&'a str>; N], serde_json::Error> {
-    match members(text, keys) {
-        Some(picked) => Ok(picked),
-        None => Ok(pick(text, keys)?.map(|raw| raw.map(RawValue::get))),
-    }
 }
 
 /// The first element of a JSON array, unparsed. `None` for anything but one array that has one.

@@ -1,8 +1,9 @@
 //! Token counts out of an answer, whoever wrote it.
 
 use brimful_core::Usage;
+use serde_json::value::RawValue;
 
-use super::pick::pick_text;
+use super::pick::pick;
 
 const KEYS: [&str; 19] = [
     "prompt_tokens",
@@ -28,7 +29,7 @@ const KEYS: [&str; 19] = [
 
 /// Reads a usage object. Members of an unexpected type count as absent; `None` when neither input
 /// nor output is known.
-pub(super) fn read_usage(text: &str) -> Option<Usage> {
+pub(super) fn read_usage(raw: &RawValue) -> Option<Usage> {
     let [
         prompt,
         completion,
@@ -49,7 +50,7 @@ pub(super) fn read_usage(text: &str) -> Option<Usage> {
         gemini_thoughts,
         gemini_cached,
         deepseek_cached,
-    ] = pick_text(text, &KEYS).ok()?;
+    ] = pick(raw.get(), &KEYS).ok()?;
 
     let usage = if let (None, None) = (prompt.and_then(count), completion.and_then(count)) {
         if gemini_input.or(gemini_output).is_some() {
@@ -109,9 +110,9 @@ fn chat(
 
 /// OpenAI's Responses count cached tokens within the input; Anthropic and Bedrock beside it.
 fn exclusive_or_responses(
-    [input, read, written]: [Option<&str>; 3],
-    output: Option<&str>,
-    details: Option<&str>,
+    [input, read, written]: [Option<&RawValue>; 3],
+    output: Option<&RawValue>,
+    details: Option<&RawValue>,
 ) -> Option<Usage> {
     let (known_input, known_output) = (input.and_then(count), output.and_then(count));
     if known_input.is_none() && known_output.is_none() {
@@ -132,13 +133,13 @@ fn exclusive_or_responses(
     })
 }
 
-fn cached_tokens(details: &str) -> Option<u64> {
-    let [cached] = pick_text(details, &["cached_tokens"]).ok()?;
+fn cached_tokens(details: &RawValue) -> Option<u64> {
+    let [cached] = pick(details.get(), &["cached_tokens"]).ok()?;
     cached.and_then(count)
 }
 
 /// The sum of those that are numbers; `None` when none is.
-fn sum<const N: usize>(raws: [Option<&str>; N]) -> Option<u64> {
+fn sum<const N: usize>(raws: [Option<&RawValue>; N]) -> Option<u64> {
     raws.into_iter()
         .flatten()
         .filter_map(count)
@@ -146,7 +147,8 @@ fn sum<const N: usize>(raws: [Option<&str>; N]) -> Option<u64> {
 }
 
 /// A whole number, also when written as `12.0`.
-fn count(text: &str) -> Option<u64> {
+fn count(raw: &RawValue) -> Option<u64> {
+    let text = raw.get();
     text.parse().ok().or_else(|| {
         let number: f64 = text.parse().ok()?;
         // 2⁵³: beyond it a float is no exact count any more.
@@ -158,11 +160,13 @@ fn count(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use brimful_core::Usage;
+    use serde_json::value::RawValue;
 
     use super::read_usage;
 
     fn usage(json: &str) -> Option<Usage> {
-        read_usage(json)
+        let raw: &RawValue = serde_json::from_str(json).unwrap();
+        read_usage(raw)
     }
 
     #[test]
