@@ -214,6 +214,8 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
         .and_then(|who| state::keep(args, model.as_deref(), &limits.notes, &who));
     options.limits = limits.notes;
     options.headers = limits.headers;
+    let share = args.limits.share.unwrap_or(units::Share::WHOLE);
+    options.share_percent = share.percent();
     options.redactor = aim.redactor;
     options.journal.clone_from(&args.outputs.journal);
     options.durability = match args.outputs.durability {

@@ -11,6 +11,7 @@ mod dialects;
 mod documents;
 mod failures;
 mod inputs;
+mod learning;
 mod limits;
 mod mock_process;
 mod mock_settings;
