@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use brimful_providers::profile::Profile;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::mock::MockArgs;
@@ -145,7 +147,7 @@ pub(crate) enum InputFormat {
 pub(crate) struct TargetArgs {
     /// Whose API: its address, key variable, dialect and way of charging. `mock` is a simulator
     /// inside this program that needs neither key nor network
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "NAME", value_parser = provider())]
     pub(crate) provider: Option<Provider>,
     /// Address of the API, such as http://localhost:8000/v1. Without --provider it is one that
     /// speaks as OpenAI does. Default: the variable of the provider's SDK ($OPENAI_BASE_URL), else
@@ -173,13 +175,20 @@ pub(crate) struct TargetArgs {
     pub(crate) headers_max_bytes: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Provider {
-    Openai,
-    Anthropic,
-    Gemini,
-    Azure,
+    /// The name of a profile.
+    Known(&'static str),
+    /// The simulator inside this program.
     Mock,
+}
+
+fn provider() -> impl TypedValueParser<Value = Provider> {
+    let names = Profile::names().chain(["mock"]);
+    PossibleValuesParser::new(names).map(|given| {
+        let known = Profile::names().find(|name| *name == given);
+        known.map_or(Provider::Mock, Provider::Known)
+    })
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ mod reach;
 use std::time::Duration;
 
 use crate::adapt::{FoundByLane, Told};
-use crate::charge::{Charge, ChargeRule, Cost, Lane, Settlement};
+use crate::charge::{Charge, ChargeRule, Cost, Lane, Settlement, UsageWeights};
 use crate::engine::StopReason;
 use crate::learned::Learned;
 use crate::outcome::{Class, Usage};
@@ -73,6 +73,7 @@ pub(crate) struct Upstream {
     pub(crate) name: String,
     charge_rule: ChargeRule,
     settlement: Settlement,
+    usage_weights: UsageWeights,
     weight: u32,
     role: Role,
     serves: Option<Vec<Lane>>,
@@ -111,6 +112,7 @@ impl Upstream {
             name: config.name.clone(),
             charge_rule: config.charge_rule,
             settlement: config.settlement,
+            usage_weights: config.usage_weights,
             weight: config.weight,
             role: config.role,
             serves: config.serves.clone(),
@@ -141,6 +143,7 @@ impl Upstream {
                 told.redeclare(declared.0, declared.1);
             }
         }
+        self.usage_weights = config.usage_weights;
         self.weight = config.weight;
         self.role = config.role;
         self.serves.clone_from(&config.serves);
@@ -216,15 +219,17 @@ impl Upstream {
         reserved: &Charge,
         usage: Option<Usage>,
     ) -> Option<Charge> {
-        if let Some(told) = self.told(lane).filter(|told| told.has_learnt_charges()) {
-            return usage.and_then(|usage| told.settle(&usage, reserved));
-        }
-        match self.settlement {
+        let usage = self.weigh(usage?);
+        let declared = match self.settlement {
             Settlement::None => None,
-            Settlement::Usage => usage.map(|usage| Charge {
+            Settlement::Usage => Some(Charge {
                 custom: reserved.custom,
                 ..self.charge_rule.actual(usage)
             }),
+        };
+        match self.told(lane).filter(|told| told.has_learnt_charges()) {
+            Some(told) => Some(told.settle(&usage, reserved, declared)),
+            None => declared,
         }
     }
 
@@ -248,6 +253,11 @@ impl Upstream {
         let mut learned = self.told(lane).map(Told::learned).unwrap_or_default();
         self.found.add_to(&mut learned, lane);
         learned
+    }
+
+    /// A usage as the provider counts it.
+    pub(crate) fn weigh(&self, usage: Usage) -> Usage {
+        self.usage_weights.of(usage)
     }
 
     /// The end of its pause, while there is one.

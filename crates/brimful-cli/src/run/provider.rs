@@ -1,141 +1,127 @@
-//! How each provider is reached: address, key, headers, endpoint. Everything by the names that the
-//! provider's own SDK uses.
+//! How a provider is reached: address, key, headers, endpoint, all out of its profile.
 
 use brimful_providers::dialect::{Endpoint, Wire};
-use http::{HeaderName, HeaderValue};
+use brimful_providers::profile::{Auth, DialectName, Profile};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::usage;
 use crate::args::{Provider, RunArgs};
 
-/// The last version that is generally available, for who does not set `OPENAI_API_VERSION`.
-/// <https://learn.microsoft.com/azure/ai-services/openai/api-version-deprecation>
-const AZURE_API_VERSION: &str = "2024-10-21";
-const AZURE_API_VERSION_VARIABLE: &str = "OPENAI_API_VERSION";
+/// Says which `api-version` Azure shall answer by, in the SDK's own words.
+const AZURE_API_VERSION: &str = "OPENAI_API_VERSION";
 
-/// What is known of a provider's API.
+/// A provider's API as this run uses it.
 #[derive(Debug)]
 pub(super) struct Api {
-    /// Where it is; `None` where everybody has an address of their own.
-    url: Option<&'static str>,
-    /// Says where it is, instead.
-    pub(super) url_variable: &'static str,
-    /// Hold the key, the first that is set.
-    pub(super) key_variables: &'static [&'static str],
-    key_header: KeyHeader,
-    /// Sent with every request, unless a header of that name is given.
-    header: Option<(HeaderName, HeaderValue)>,
-    endpoint: Endpoint,
+    profile: &'static Profile,
+    pub(super) base_url: String,
 }
 
-/// Where the key goes.
-#[derive(Debug)]
-enum KeyHeader {
-    /// `Authorization: Bearer KEY`.
-    Bearer,
-    /// The key alone in this header.
-    Named(HeaderName),
+/// The profile that the flags name. An API without a name speaks as OpenAI does.
+fn profile(args: &RunArgs) -> &'static Profile {
+    match args.target.provider {
+        Some(Provider::Known(name)) => Profile::by_name(name),
+        Some(Provider::Mock) | None => Profile::by_name("openai"),
+    }
+    .unwrap_or_else(Profile::generic)
 }
 
 impl Api {
-    /// The API that the flags name. One without a name speaks as OpenAI does.
-    pub(super) const fn of(args: &RunArgs) -> Self {
-        match args.target.provider {
-            Some(Provider::Anthropic) => Self {
-                url: Some("https://api.anthropic.com"),
-                url_variable: "ANTHROPIC_BASE_URL",
-                key_variables: &["ANTHROPIC_API_KEY"],
-                key_header: KeyHeader::Named(HeaderName::from_static("x-api-key")),
-                header: Some((
-                    HeaderName::from_static("anthropic-version"),
-                    HeaderValue::from_static("2023-06-01"),
-                )),
-                endpoint: Endpoint::Messages,
-            },
-            Some(Provider::Gemini) => Self {
-                url: Some("https://generativelanguage.googleapis.com"),
-                url_variable: "GOOGLE_GEMINI_BASE_URL",
-                key_variables: &["GOOGLE_API_KEY", "GEMINI_API_KEY"],
-                key_header: KeyHeader::Named(HeaderName::from_static("x-goog-api-key")),
-                header: None,
-                endpoint: Endpoint::GenerateContent,
-            },
-            Some(Provider::Azure) => Self {
-                url: None,
-                url_variable: "AZURE_OPENAI_ENDPOINT",
-                key_variables: &["AZURE_OPENAI_API_KEY"],
-                key_header: KeyHeader::Named(HeaderName::from_static("api-key")),
-                header: None,
-                endpoint: Endpoint::Chat,
-            },
-            Some(Provider::Openai | Provider::Mock) | None => Self {
-                url: Some("https://api.openai.com/v1"),
-                url_variable: "OPENAI_BASE_URL",
-                key_variables: &["OPENAI_API_KEY"],
-                key_header: KeyHeader::Bearer,
-                header: None,
-                endpoint: Endpoint::Chat,
-            },
+    /// Finds the address: what was typed, else what the environment says, else the provider's own.
+    pub(super) fn of(args: &RunArgs) -> anyhow::Result<Self> {
+        let profile = profile(args);
+        let address = &profile.address;
+        let given = args.target.base_url.clone();
+        let found = given.or_else(|| address.variable.as_deref().and_then(variable));
+        let base_url = match found {
+            Some(found) => Some(found),
+            None => address.fill(variable).map_err(|missing| {
+                let mut names = missing;
+                names.extend(address.variable.clone());
+                let names = names.join(" or ");
+                usage(format!(
+                    "{names} is not set: set it, or give the address by --base-url"
+                ))
+            })?,
+        };
+        let base_url = base_url.ok_or_else(|| {
+            let name = &profile.name;
+            usage(format!(
+                "--provider {name} has no address of its own: give it by --base-url"
+            ))
+        })?;
+        Ok(Self { profile, base_url })
+    }
+
+    /// What named the address, for errors.
+    pub(super) fn named(&self, args: &RunArgs) -> &str {
+        match &args.target.base_url {
+            Some(_) => "--base-url",
+            None => self
+                .profile
+                .address
+                .variable
+                .as_deref()
+                .unwrap_or("the address"),
         }
     }
 
-    /// Where requests go: what was typed, else what the environment says, else the provider's own.
-    pub(super) fn base_url(&self, args: &RunArgs) -> anyhow::Result<String> {
-        let found = args
-            .target
-            .base_url
-            .clone()
-            .or_else(|| variable(self.url_variable));
-        found
-            .or_else(|| self.url.map(str::to_owned))
-            .ok_or_else(|| {
-                let name = self.url_variable;
-                usage(format!(
-                    "{name} is not set: set it, or give the address by --base-url"
-                ))
-            })
+    /// Whether requests go to the provider itself and not to something that speaks like it.
+    pub(super) fn is_own(&self) -> bool {
+        let own = self.profile.address.fill(variable);
+        own.is_ok_and(|own| own.as_deref() == Some(self.base_url.as_str()))
     }
 
-    /// Whether requests go to the provider itself and not to something that speaks like it.
-    pub(super) fn is_own(&self, base_url: &str) -> bool {
-        self.url == Some(base_url)
+    /// The variables that may hold the key, the first that is set.
+    pub(super) fn key_variables(&self) -> &[String] {
+        &self.profile.login.variables
+    }
+
+    /// Whether the provider answers nothing without a key.
+    pub(super) const fn needs_key(&self) -> bool {
+        self.profile.login.required
+    }
+
+    /// Adds what every request has beside the key.
+    pub(super) fn add_headers(&self, headers: &mut HeaderMap) -> anyhow::Result<()> {
+        for (name, value) in &self.profile.dialect.headers {
+            let name: HeaderName = name.parse()?;
+            headers.entry(name).or_insert(HeaderValue::from_str(value)?);
+        }
+        Ok(())
     }
 
     /// Name and value of the header that holds the key.
     pub(super) fn key_header(&self, key: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {
-        let (name, value) = match &self.key_header {
-            KeyHeader::Bearer => (http::header::AUTHORIZATION, format!("Bearer {key}")),
-            KeyHeader::Named(name) => (name.clone(), key.to_owned()),
+        let auth = match self.profile.login.auth.header() {
+            Some(_) => self.profile.login.auth,
+            None => Auth::Bearer,
         };
-        let mut value = HeaderValue::from_str(&value)
+        let mut value = HeaderValue::from_str(&auth.value(key))
             .map_err(|_| usage("the key has characters that a header cannot hold"))?;
         value.set_sensitive(true);
+        let name = auth.header().unwrap_or("authorization").parse()?;
         Ok((name, value))
     }
 
     /// Whether a header of this name brings the key along.
     pub(super) fn is_key_header(&self, name: &str) -> bool {
-        let own = match &self.key_header {
-            KeyHeader::Bearer => "authorization",
-            KeyHeader::Named(own) => own.as_str(),
-        };
+        let own = self.profile.login.auth.header().unwrap_or("authorization");
         [own, "authorization"]
             .iter()
             .any(|own| name.eq_ignore_ascii_case(own))
     }
 
-    /// The header that every request has beside the key.
-    pub(super) fn header(&self) -> Option<(HeaderName, HeaderValue)> {
-        self.header.clone()
-    }
-
     /// How requests are changed when they are sent.
-    pub(super) fn wire(&self, args: &RunArgs, base_url: &str) -> Wire {
+    pub(super) fn wire(&self) -> Wire {
+        let dialect = &self.profile.dialect;
         let mut wire = Wire::default();
+        wire.asks_for_usage = dialect.stream_usage_option;
         // Below `/openai/v1` Azure speaks as OpenAI does.
-        let has_deployments = !base_url.trim_end_matches('/').ends_with("/openai/v1");
-        if args.target.provider == Some(Provider::Azure) && has_deployments {
-            let version = variable(AZURE_API_VERSION_VARIABLE);
-            wire.azure_api_version = Some(version.unwrap_or_else(|| AZURE_API_VERSION.to_owned()));
+        let has_deployments = !self.base_url.trim_end_matches('/').ends_with("/openai/v1");
+        if dialect.name == DialectName::Azure && has_deployments {
+            wire.azure_api_version =
+                variable(AZURE_API_VERSION).or_else(|| dialect.api_version.clone());
         }
         wire
     }
@@ -143,7 +129,8 @@ impl Api {
 
 /// Where requests of rows go when no flag says it.
 pub(super) fn default_endpoint(args: &RunArgs) -> Endpoint {
-    Api::of(args).endpoint
+    let first = profile(args).dialect.endpoints.first();
+    first.and_then(|name| name.parse().ok()).unwrap_or_default()
 }
 
 /// A variable that is set to something.
@@ -151,4 +138,27 @@ pub(super) fn variable(name: &str) -> Option<String> {
     std::env::var(name)
         .ok()
         .filter(|value| !value.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_s_endpoints_and_headers_can_be_used() {
+        for profile in Profile::all() {
+            for endpoint in &profile.dialect.endpoints {
+                let parsed = endpoint.parse::<Endpoint>();
+                assert!(parsed.is_ok(), "{}: {endpoint}", profile.name);
+            }
+            let base_url = "http://localhost".to_owned();
+            let api = Api { profile, base_url };
+            assert!(
+                api.add_headers(&mut HeaderMap::new()).is_ok(),
+                "{}",
+                profile.name
+            );
+            assert!(api.key_header("key").is_ok(), "{}", profile.name);
+        }
+    }
 }

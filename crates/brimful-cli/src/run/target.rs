@@ -40,27 +40,21 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
         secrets.extend(found);
         headers.append(name, value);
     }
-    let api = Api::of(args);
-    let base_url = api.base_url(args)?;
-    if let Some((name, value)) = api.header() {
-        headers.entry(name).or_insert(value);
-    }
-    if let Some(key) = key(args, &api, &base_url)? {
+    let api = Api::of(args)?;
+    api.add_headers(&mut headers)?;
+    if let Some(key) = key(args, &api)? {
         let (name, value) = api.key_header(key.expose_secret())?;
         headers.entry(name).or_insert(value);
         secrets.push(key);
     }
-    let mut options = HttpOptions::new(&*base_url);
-    options.wire = api.wire(args, &base_url);
+    let mut options = HttpOptions::new(&*api.base_url);
+    options.wire = api.wire();
     options.headers = headers;
     options.timeout = args.target.timeout;
     options.connect_timeout = args.target.connect_timeout;
     options.response_max_bytes = usize::try_from(args.target.response_max_bytes)?;
     options.headers_max_bytes = usize::try_from(args.target.headers_max_bytes)?;
-    let named = match args.target.base_url {
-        Some(_) => "--base-url",
-        None => api.url_variable,
-    };
+    let named = api.named(args);
     let http = HttpTransport::new(options).map_err(|error| usage(format!("{named}: {error}")))?;
     if let Some(auth) = http.proxy_authorization() {
         secrets.extend(secrets_of_header(
@@ -78,24 +72,19 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
 /// Whether requests go to OpenAI itself, so that its way of charging is known.
 pub(super) fn is_openai(args: &RunArgs) -> bool {
     match args.target.provider {
-        Some(Provider::Openai) => true,
-        Some(_) => false,
-        None => {
-            let api = Api::of(args);
-            api.base_url(args)
-                .is_ok_and(|base_url| api.is_own(&base_url))
-        }
+        Some(provider) => provider == Provider::Known("openai"),
+        None => Api::of(args).is_ok_and(|api| api.is_own()),
     }
 }
 
-fn key(args: &RunArgs, api: &Api, base_url: &str) -> anyhow::Result<Option<SecretString>> {
+fn key(args: &RunArgs, api: &Api) -> anyhow::Result<Option<SecretString>> {
     let clean = |key: String| SecretString::from(key.trim());
     if let Some(name) = &args.target.api_key_env {
         let key = variable(name).ok_or_else(|| usage(unset("--api-key-env", name)))?;
         return Ok(Some(clean(key)));
     }
     let key = api
-        .key_variables
+        .key_variables()
         .iter()
         .find_map(|name| variable(name))
         .map(clean);
@@ -103,8 +92,8 @@ fn key(args: &RunArgs, api: &Api, base_url: &str) -> anyhow::Result<Option<Secre
         let name = header.split(':').next();
         name.is_some_and(|name| api.is_key_header(name.trim()))
     });
-    if key.is_none() && api.is_own(base_url) && !brings_its_own {
-        let names = api.key_variables.join(" or ");
+    if key.is_none() && api.needs_key() && api.is_own() && !brings_its_own {
+        let names = api.key_variables().join(" or ");
         return Err(usage(format!(
             "{names} is not set: set it, or name another variable by --api-key-env, or try \
              --provider mock, which needs no key"

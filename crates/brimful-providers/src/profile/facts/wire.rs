@@ -122,6 +122,9 @@ pub struct Dialect {
     pub headers: BTreeMap<String, String>,
     /// The `api-version` that Azure wants in the query; `None` for all others.
     pub api_version: Option<String>,
+    /// Whether a streamed chat may ask for its usage by `stream_options`. Default: yes.
+    #[serde(default = "yes")]
+    pub stream_usage_option: bool,
     /// Whose batch files it reads and writes; `None` where it has none.
     pub batch: Option<String>,
     /// Names one of the profile's sources.
@@ -129,6 +132,10 @@ pub struct Dialect {
     /// How well it is founded.
     #[serde(default)]
     pub evidence: Evidence,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A family of requests and answers.
