@@ -94,6 +94,17 @@ impl Server {
         self.config.outage != Some(Outage::Refuse)
     }
 
+    /// Whether it answers any request at all at this moment: neither is there an outage, nor is the
+    /// key's quota used up.
+    #[must_use]
+    pub fn answers_requests(&self) -> bool {
+        let used_up = self
+            .config
+            .quota_after
+            .is_some_and(|most| self.promised >= most);
+        self.config.outage.is_none() && !used_up
+    }
+
     /// Makes the changes of `patch`, or none of them.
     ///
     /// A limit whose name stays goes on from where it is. Its bucket stays as full as it was in

@@ -46,8 +46,11 @@ pub use workload::{Amount, Order, Size, Sizes, Workload};
 pub struct VirtualRun {
     /// The engine, as the user would have declared it. Its seed is replaced by the run's.
     pub engine: EngineConfig,
-    /// The provider.
+    /// The provider, of the engine's first upstream.
     pub server: ServerConfig,
+    /// Those of its further upstreams, in their order. Default: none. A run with several is judged
+    /// by the laws that hold for each upstream alone; waits are not bounded.
+    pub further: Vec<ServerConfig>,
     /// What is to be answered.
     pub workload: Workload,
     /// What lies between client and provider. Default: no delay, no loss.
@@ -135,6 +138,7 @@ impl VirtualRun {
         Self {
             engine,
             server,
+            further: Vec::new(),
             workload,
             network: Network::default(),
             client: Client::default(),

@@ -11,6 +11,7 @@ mod headers;
 mod measure;
 mod saturating;
 mod unknown;
+mod upstreams;
 mod windows;
 
 use std::time::Duration;
@@ -55,6 +56,7 @@ impl Scenario {
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     windows::unknown(&mut all);
+    upstreams::keys(&mut all);
     unknown::unknown(&mut all);
     changes::changes(&mut all);
     saturating::saturating(&mut all);

@@ -24,6 +24,8 @@ pub struct Report {
     pub steps: u64,
     /// The server's own account.
     pub server: Stats,
+    /// Those of the further upstreams' servers, in their order.
+    pub further: Vec<Stats>,
     /// Requests of the workload; `None` when there are always enough.
     pub workload: Option<u64>,
     /// Requests given to the engine.
