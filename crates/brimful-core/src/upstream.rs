@@ -233,11 +233,6 @@ impl Upstream {
         }
     }
 
-    /// A usage as the provider counts it.
-    pub(crate) fn weigh(&self, usage: Usage) -> Usage {
-        self.usage_weights.of(usage)
-    }
-
     /// When what was found out lets something start in a lane, or `now`. What the server itself
     /// says of the lane goes before.
     #[inline]
@@ -258,6 +253,11 @@ impl Upstream {
         let mut learned = self.told(lane).map(Told::learned).unwrap_or_default();
         self.found.add_to(&mut learned, lane);
         learned
+    }
+
+    /// A usage as the provider counts it.
+    pub(crate) fn weigh(&self, usage: Usage) -> Usage {
+        self.usage_weights.of(usage)
     }
 
     /// The end of its pause, while there is one.
