@@ -55,7 +55,8 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, args: RunArgs) -> anyhow::R
             run.totals(),
             progress,
         ));
-        let summary = run.run(obeyed, told).await;
+        // On the heap: it is large, and there is one.
+        let summary = Box::pin(run.run(obeyed, told)).await;
         // The screen ends with the run; a defect in it must not cost the summary.
         let _shown = screen.await;
         summary

@@ -94,8 +94,8 @@ impl Transport {
         }
     }
 
-    /// Sends one attempt and waits for the whole answer. `on_early` hears of a stream what comes long
-    /// before its end.
+    /// Sends one attempt and waits for the whole answer. `on_early` hears of a stream what comes
+    /// long before its end.
     pub async fn send(
         &self,
         request: &Outgoing,
