@@ -137,6 +137,10 @@ pub(crate) struct RequestArgs {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum InputFormat {
     Batch,
+    AnthropicBatch,
+    GeminiBatch,
+    BedrockBatch,
+    MistralBatch,
     Jsonl,
     Csv,
     Tsv,

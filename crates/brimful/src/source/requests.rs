@@ -1,5 +1,6 @@
 //! Rows into requests, or into reasons why not.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, estimate, streams};
@@ -12,7 +13,10 @@ use super::lines::Text;
 use super::open_error::OpenError;
 use super::row::{Row, RowView};
 use super::template::Templates;
-use super::{Format, RESERVED_REMEDY, SourceOptions, batch, delimited, near, shown, template};
+use super::{
+    BatchForm, Format, RESERVED_REMEDY, SourceOptions, batch, delimited, native, near, shown,
+    template,
+};
 use crate::fingerprint::Fingerprint;
 use crate::request::{BadRow, Item, Request};
 
@@ -70,13 +74,13 @@ impl Maker {
     ) -> Result<Self, OpenError> {
         super::check::options(&options, format, header.as_deref())?;
         let templates = match format {
-            Format::Batch => Templates::compile(None, None, None)?,
+            Format::Batch | Format::Native(_) => Templates::compile(None, None, None)?,
             _ => row_templates(&options, format)?,
         };
         let columns = super::check::columns(&options, format, header.as_deref());
         templates.check(columns.as_deref())?;
         let path = match format {
-            Format::Batch => Arc::from(""),
+            Format::Batch | Format::Native(_) => Arc::from(""),
             _ => super::check::path(&options)?,
         };
         Ok(Self {
@@ -147,6 +151,7 @@ impl Maker {
     fn draft(&mut self, place: Place, text: &str) -> Result<Draft, Defect> {
         match self.format {
             Format::Batch => self.batch_draft(text),
+            Format::Native(form) => self.native_draft(text, form),
             Format::Jsonl => {
                 if !text.trim_start().starts_with('{') {
                     let reason = "the line is no JSON object; write one object a line";
@@ -240,6 +245,73 @@ impl Maker {
         };
         let judged = Judged::of(Some(id), &line.path, &body, input_tokens);
         Ok((line, judged))
+    }
+
+    fn native_draft(&mut self, text: &str, form: BatchForm) -> Result<Draft, Defect> {
+        let fields = native::Fields::parse(text).map_err(Defect::new)?;
+        let keeps = self.options.keep_columns;
+        let columns = keeps.then(|| Box::new(Row::of_json(text)));
+        let id = match fields.id(form) {
+            Ok(id) => id,
+            Err(reason) => {
+                return Err(Defect {
+                    columns,
+                    ..Defect::new(reason)
+                });
+            }
+        };
+        match self.native_request(text, &fields, form, &id) {
+            Ok((path, body, judged)) => Ok(Draft {
+                id: Some(id),
+                path,
+                body,
+                judged,
+                columns,
+            }),
+            Err(reason) => Err(Defect {
+                id: Some(id),
+                reason,
+                columns,
+            }),
+        }
+    }
+
+    fn native_request(
+        &mut self,
+        text: &str,
+        fields: &native::Fields<'_>,
+        form: BatchForm,
+        id: &str,
+    ) -> Result<(Arc<str>, Bytes, Judged), String> {
+        if !self.ids.insert(id) {
+            return Err(duplicate(form.names().0, id));
+        }
+        let given = fields.body(form)?;
+        let invalid = |error| format!("in `{}`: {}", form.names().1, batch::json_reason(&error));
+        let parsed = Json::parse(given).map_err(invalid)?;
+        let own_model = parsed.get("model").and_then(Json::as_str);
+        let model = self.options.model.as_deref();
+        let lacks_model = !form.names_model() && own_model.is_none();
+        let body = match model.filter(|_| lacks_model) {
+            Some(model) => Cow::Owned(with_model(given, model)),
+            None => Cow::Borrowed(given),
+        };
+        let body_json = Json::parse(&body).map_err(invalid)?;
+        let path = form.path(&self.options.endpoint, own_model.or(model), &body_json)?;
+        // Nearly all lines have the same.
+        let path = match &self.last_url {
+            Some(last) if *last == path => Arc::clone(last),
+            _ => Arc::clone(self.last_url.insert(path)),
+        };
+        let input_tokens = match &self.options.estimate_column {
+            None => None,
+            Some(_) => {
+                let row: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+                self.estimated(&RowView::Json(&row))?
+            }
+        };
+        let judged = Judged::of(Some(id), &path, &body_json, input_tokens);
+        Ok((path, Bytes::copy_from_slice(body.as_bytes()), judged))
     }
 
     fn row_draft(&mut self, place: Place, view: RowView<'_>, text: &str) -> Result<Draft, Defect> {
@@ -417,6 +489,14 @@ fn with_defaults(
         body.entry(name.as_str()).or_insert_with(|| value.clone());
     }
     body
+}
+
+/// The object with a model as its first member.
+fn with_model(body: &str, model: &str) -> String {
+    let rest = body.strip_prefix('{').unwrap_or(body);
+    let is_empty = rest.trim_start().starts_with('}');
+    let comma = if is_empty { "" } else { "," };
+    format!("{{\"model\":{}{comma}{rest}", Value::from(model))
 }
 
 fn finish(place: Place, draft: Draft) -> Item {
