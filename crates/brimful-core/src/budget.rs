@@ -241,10 +241,24 @@ impl Budget {
                     binding = index;
                 }
                 Ok(_) => {}
-                Err(most) => return Err(never(index, limit, units, most)),
+                Err(most) => {
+                    return Err(Refusal {
+                        decision: Decision::Never(never(limit, units, most)),
+                        limit: index,
+                    });
+                }
             }
         }
         Ok((latest, binding))
+    }
+
+    /// Why `charge` can never be admitted by the limits of `route`. `None`: it can, some time.
+    #[inline]
+    pub(crate) fn never(&self, route: Route, charge: &Charge) -> Option<Never> {
+        let limits = self.limits_of(route).iter().map(|&index| self.limit(index));
+        let mut limits = limits.map(|limit| (limit, limit.spec.kind.units(charge)));
+        let (limit, needs) = limits.find(|(limit, units)| *units > limit.spec.most())?;
+        Some(never(limit, needs, limit.spec.most()))
     }
 
     /// Takes what [`Budget::earliest`] has granted for `now`, in one step.
@@ -274,16 +288,20 @@ impl Budget {
     /// The attempt is over and used `actual`. `None`: what it used is not known or does not
     /// matter, the reservation stands. Usage beyond the reservation is carried as debt.
     pub fn settle(&mut self, now: Timestamp, reservation: Reservation, actual: Option<Charge>) {
-        let charge = reservation.charge;
-        let actual = actual.unwrap_or(charge);
-        self.correct(now, &reservation, &actual);
-        self.balance.settled.add(&charge);
-        self.balance.used.add(&actual);
+        let charge = &reservation.charge;
+        let actual = actual.as_ref().unwrap_or(charge);
+        if actual != charge {
+            self.correct(now, &reservation, actual);
+        }
+        self.release(&reservation);
+        self.balance.settled.add(charge);
+        self.balance.used.add(actual);
     }
 
     /// The attempt never reached the server: everything is given back.
     pub fn refund(&mut self, now: Timestamp, reservation: Reservation) {
         self.correct(now, &reservation, &Charge::default());
+        self.release(&reservation);
         self.balance.refunded.add(&reservation.charge);
     }
 
@@ -448,6 +466,14 @@ impl Budget {
             .min()
     }
 
+    /// What was held while the attempt was in flight is free again.
+    #[inline]
+    fn release(&mut self, reservation: &Reservation) {
+        for &index in &self.routes[reservation.route.0 as usize] {
+            self.entries[index].limit.release(&reservation.charge);
+        }
+    }
+
     fn correct(&mut self, now: Timestamp, reservation: &Reservation, actual: &Charge) {
         for &index in &self.routes[reservation.route.0 as usize] {
             let Entry { limit, used, .. } = &mut self.entries[index];
@@ -456,7 +482,6 @@ impl Budget {
                 limit.spec.kind.units(actual),
             );
             limit.settle(now, reservation.at, had, has);
-            limit.release(had);
             if limit.spec.kind != LimitKind::Concurrency {
                 used.admitted = used.admitted.saturating_add(has).saturating_sub(had);
             }
@@ -465,15 +490,11 @@ impl Budget {
 }
 
 #[cold]
-fn never(index: usize, limit: &Limit, needs: u64, most: u64) -> Refusal {
-    let never = Never {
+fn never(limit: &Limit, needs: u64, most: u64) -> Never {
+    Never {
         limit: limit.spec.name.clone(),
         needs,
         most,
-    };
-    Refusal {
-        decision: Decision::Never(never),
-        limit: index,
     }
 }
 

@@ -326,7 +326,7 @@ impl Engine {
             return;
         }
         self.know_lane(cost.lane);
-        if let Err(outcome) = self.fits(now, &cost) {
+        if let Err(outcome) = self.fits(&cost) {
             self.finish(request, outcome);
             return;
         }

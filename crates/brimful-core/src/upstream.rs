@@ -9,7 +9,7 @@ mod reach;
 
 use std::time::Duration;
 
-use crate::charge::{Charge, ChargeRule, Cost, Lane, Settlement};
+use crate::charge::{Charge, ChargeRule, Cost, Lane, Settlement, UsageWeights};
 use crate::engine::StopReason;
 use crate::outcome::{Class, Usage};
 use crate::retry::RetryPolicy;
@@ -71,6 +71,7 @@ pub(crate) struct Upstream {
     pub(crate) name: String,
     charge_rule: ChargeRule,
     settlement: Settlement,
+    usage_weights: UsageWeights,
     weight: u32,
     role: Role,
     serves: Option<Vec<Lane>>,
@@ -102,6 +103,7 @@ impl Upstream {
             name: config.name.clone(),
             charge_rule: config.charge_rule,
             settlement: config.settlement,
+            usage_weights: config.usage_weights,
             weight: config.weight,
             role: config.role,
             serves: config.serves.clone(),
@@ -122,6 +124,7 @@ impl Upstream {
     pub(crate) fn reconfigure(&mut self, config: &UpstreamConfig) {
         self.charge_rule = config.charge_rule;
         self.settlement = config.settlement;
+        self.usage_weights = config.usage_weights;
         self.weight = config.weight;
         self.role = config.role;
         self.serves.clone_from(&config.serves);
@@ -156,7 +159,7 @@ impl Upstream {
             Settlement::None => None,
             Settlement::Usage => usage.map(|usage| Charge {
                 custom: reserved.custom,
-                ..self.charge_rule.actual(usage)
+                ..self.charge_rule.actual(self.usage_weights.of(usage))
             }),
         }
     }

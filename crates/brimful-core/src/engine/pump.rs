@@ -21,14 +21,19 @@ impl Engine {
         self.queue.begin_round();
         let mut waiting = false;
         while let Some((lane, request)) = self.queue.head() {
-            let next_since = self.queue.next_since(now, lane);
+            let ways = &self.lanes[usize::from(lane.0)].ways;
+            let next_since = match ways.len() {
+                // Only where there is a choice it matters how long somebody waits.
+                1 => now,
+                _ => self.queue.next_since(now, lane),
+            };
             let entry = self.entries[request.0 as usize]
                 .as_ref()
                 .expect("queued requests are known");
             let asked = Asked {
                 now,
                 cost: &entry.cost,
-                ways: &self.lanes[usize::from(lane.0)].ways,
+                ways,
                 next_since,
                 avoid: entry.avoid,
                 holds: &self.holds,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::charge::{ChargeRule, Lane, Settlement};
+use crate::charge::{ChargeRule, Lane, Settlement, UsageWeights};
 use crate::limit::LimitSpec;
 
 /// An upstream as the user declares it.
@@ -20,6 +20,8 @@ pub struct UpstreamConfig {
     pub charge_rule: ChargeRule,
     /// Whether it corrects the charge by usage. Default: no.
     pub settlement: Settlement,
+    /// What it counts of the usage when it does. Default: all of it once.
+    pub usage_weights: UsageWeights,
     /// How large its part is when several could start a request at this moment; 1 to 1,000.
     /// Default 1.
     pub weight: u32,
@@ -53,6 +55,7 @@ impl UpstreamConfig {
             shares: Vec::new(),
             charge_rule: ChargeRule::Sum,
             settlement: Settlement::None,
+            usage_weights: UsageWeights::default(),
             weight: 1,
             role: Role::Primary,
             serves: None,
