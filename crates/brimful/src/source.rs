@@ -236,21 +236,22 @@ impl Source {
             (Some(path), None) => Some(create_spool(path)?),
             _ => None,
         };
-        let may_be_document = matches!(
-            options.format,
-            None | Some(Format::Native(BatchForm::Anthropic))
-        );
-        let reader = match may_be_document {
-            true => document::lines_of(reader).map_err(|source| OpenError::Read {
-                path: shown_path(&options.input),
-                source,
-            })?,
-            false => reader,
-        };
-        let mut lines = Lines::new(reader, spool, options.line_max_bytes);
         let has_prompt = options.prompt.is_some() || options.body_template.is_some();
+        let anthropic = Format::Native(BatchForm::Anthropic);
+        let (reader, is_document) = match options.format {
+            // Rows may have a column `requests`.
+            None if has_prompt => (reader, false),
+            None | Some(Format::Native(BatchForm::Anthropic)) => document::lines_of(reader)
+                .map_err(|source| OpenError::Read {
+                    path: shown_path(&options.input),
+                    source,
+                })?,
+            Some(_) => (reader, false),
+        };
+        let asked = options.format.or(is_document.then_some(anthropic));
+        let mut lines = Lines::new(reader, spool, options.line_max_bytes);
         let start = detect::check_start(&mut lines).and_then(|()| {
-            let detected = detect::detect(&mut lines, options.format, &options.input, has_prompt)?;
+            let detected = detect::detect(&mut lines, asked, &options.input, has_prompt)?;
             let header = match detected.format {
                 Format::Csv | Format::Tsv => read_header(&mut lines, detected.delimiter)?,
                 Format::Jsonl => {

@@ -12,20 +12,23 @@ const BUFFER_BYTES: usize = 64 * 1024;
 const START: [&str; 5] = ["{", "\"requests\"", ":", "[", "{"];
 const KEYS: [&str; 2] = ["\"custom_id\"", "\"params\""];
 
-/// Reads the requests of such a document as lines; anything else as it is.
+/// Reads the requests of such a document as lines, anything else as it is; and says whether it is
+/// one.
 ///
 /// # Errors
 /// When reading fails.
-pub(super) fn lines_of(mut reader: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
+pub(super) fn lines_of(
+    mut reader: Box<dyn Read + Send>,
+) -> io::Result<(Box<dyn Read + Send>, bool)> {
     let mut start = Vec::new();
     loop {
         match begins(&start) {
             Begins::Maybe if start.len() < START_MAX_BYTES => {}
             Begins::Yes(requests) => {
                 let rest = Cursor::new(start.split_off(requests)).chain(reader);
-                return Ok(Box::new(Requests::new(Box::new(rest))));
+                return Ok((Box::new(Requests::new(Box::new(rest))), true));
             }
-            _ => return Ok(Box::new(Cursor::new(start).chain(reader))),
+            _ => return Ok((Box::new(Cursor::new(start).chain(reader)), false)),
         }
         let known = start.len();
         start.resize(known + 256, 0);
@@ -37,7 +40,7 @@ pub(super) fn lines_of(mut reader: Box<dyn Read + Send>) -> io::Result<Box<dyn R
         };
         start.truncate(known + read);
         if read == 0 {
-            return Ok(Box::new(Cursor::new(start)));
+            return Ok((Box::new(Cursor::new(start)), false));
         }
     }
 }
@@ -209,9 +212,12 @@ mod tests {
 
     fn lines(text: &str) -> io::Result<String> {
         let mut read = String::new();
-        lines_of(Box::new(Dripping(Cursor::new(text.into()))))?.read_to_string(&mut read)?;
+        let (mut dripping, _) = lines_of(Box::new(Dripping(Cursor::new(text.into()))))?;
+        dripping.read_to_string(&mut read)?;
         let mut whole = String::new();
-        lines_of(Box::new(Cursor::new(text.to_owned())))?.read_to_string(&mut whole)?;
+        let (mut reader, is_document) = lines_of(Box::new(Cursor::new(text.to_owned())))?;
+        reader.read_to_string(&mut whole)?;
+        assert!(is_document || whole == text);
         assert_eq!(read, whole);
         Ok(read)
     }

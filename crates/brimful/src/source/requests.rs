@@ -297,7 +297,9 @@ impl Maker {
             None => Cow::Borrowed(given),
         };
         let body_json = Json::parse(&body).map_err(invalid)?;
-        let path = form.path(&self.options.endpoint, own_model.or(model), &body_json)?;
+        // Only Gemini's bodies may name the model that stands in the path.
+        let in_path = own_model.filter(|_| form == BatchForm::Gemini).or(model);
+        let path = form.path(&self.options.endpoint, in_path, &body_json)?;
         // Nearly all lines have the same.
         let path = match &self.last_url {
             Some(last) if *last == path => Arc::clone(last),
