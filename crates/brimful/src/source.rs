@@ -237,7 +237,6 @@ impl Source {
             _ => None,
         };
         let has_prompt = options.prompt.is_some() || options.body_template.is_some();
-        let anthropic = Format::Native(BatchForm::Anthropic);
         let (reader, is_document) = match options.format {
             // Rows may have a column `requests`.
             None if has_prompt => (reader, false),
@@ -248,7 +247,10 @@ impl Source {
                 })?,
             Some(_) => (reader, false),
         };
-        let asked = options.format.or(is_document.then_some(anthropic));
+        let asked = match is_document {
+            true => Some(Format::Native(BatchForm::Anthropic)),
+            false => options.format,
+        };
         let mut lines = Lines::new(reader, spool, options.line_max_bytes);
         let start = detect::check_start(&mut lines).and_then(|()| {
             let detected = detect::detect(&mut lines, asked, &options.input, has_prompt)?;

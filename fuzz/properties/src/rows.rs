@@ -21,8 +21,9 @@ const REASON_CHARS_MAX: usize = 2_000;
 /// The first line holds options, a letter each; the rest is the input.
 ///
 /// `b`, `j`, `c`, `t`, `x`, `a`, `g`, `r`, `m`: the format (Batch, JSONL, CSV, TSV, text, and the
-/// batches of Anthropic, Gemini, Bedrock and Mistral), else it is found out; `n`: a model; `i`: ids from the column `id`; `e`: estimates from the column `tokens`; `s`: lines of at most 64
-/// bytes; `k`: columns are kept; `3`: the first three rows only; `p`: a prompt.
+/// batches of Anthropic, Gemini, Bedrock and Mistral), else it is found out; `n`: a model; `i`: ids
+/// from the column `id`; `e`: estimates from the column `tokens`; `s`: lines of at most 64 bytes;
+/// `k`: columns are kept; `3`: the first three rows only; `p`: a prompt.
 pub fn hold(data: &[u8]) {
     let (letters, input) = line(data);
     in_folder(|folder| {
