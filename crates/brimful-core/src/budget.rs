@@ -268,14 +268,7 @@ impl Budget {
             let Entry { limit, used, .. } = &mut self.entries[index];
             let units = limit.spec.kind.units(&charge);
             limit.take(now, units);
-            if units > 0 {
-                used.admitted = used.admitted.saturating_add(units);
-                if used.first.is_none() {
-                    used.first = Some((now, units));
-                    used.since = now;
-                }
-                used.last = now;
-            }
+            used.takes(now, units);
         }
         self.balance.reserved.add(&charge);
         Reservation {
@@ -384,6 +377,16 @@ impl Budget {
     #[inline]
     pub(crate) fn limits_of(&self, route: Route) -> &[usize] {
         &self.routes[route.0 as usize]
+    }
+
+    /// Counts what a limit in no route has admitted, which is judged elsewhere.
+    pub(crate) fn count(&mut self, now: Timestamp, limit: usize, units: u64) {
+        self.entries[limit].used.takes(now, units);
+    }
+
+    /// A limit in no route limits again.
+    pub(crate) fn revive(&mut self, limit: usize) {
+        self.entries[limit].retired = false;
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -499,6 +502,19 @@ fn never(limit: &Limit, needs: u64, most: u64) -> Never {
 }
 
 impl Use {
+    #[inline]
+    fn takes(&mut self, now: Timestamp, units: u64) {
+        if units == 0 {
+            return;
+        }
+        self.admitted = self.admitted.saturating_add(units);
+        if self.first.is_none() {
+            self.first = Some((now, units));
+            self.since = now;
+        }
+        self.last = now;
+    }
+
     /// From `now` on the amount is another than that of `before`.
     fn changes(&mut self, now: Timestamp, before: &LimitSpec) {
         self.allowed_before = self.allowed(now, before);

@@ -18,6 +18,8 @@ use std::time::Duration;
 use crate::charge::{CUSTOM_KINDS, Charge, Lane};
 use crate::time::Timestamp;
 
+pub(crate) use pace::{Pace, time_to_earn};
+
 use concurrency::Concurrency;
 use counted::Counted;
 use fixed::Fixed;

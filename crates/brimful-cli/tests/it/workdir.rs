@@ -274,6 +274,12 @@ impl Running {
         String::from_utf8_lossy(&gathered.lock().unwrap()).into_owned()
     }
 
+    /// What it has written to standard error so far.
+    pub(crate) fn stderr_so_far(&self) -> String {
+        let (gathered, _) = self.stderr.as_ref().unwrap();
+        String::from_utf8_lossy(&gathered.lock().unwrap()).into_owned()
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Outcome {
         drop(self.child.stdin.take());

@@ -72,6 +72,9 @@ impl Engine {
             }
             if upstream.wake(now) {
                 self.budget.resume_limits(now, &upstream.limits);
+                for told in upstream.each_told() {
+                    told.resume(now);
+                }
             }
         }
     }
@@ -85,12 +88,16 @@ impl Engine {
         entry.attempts += 1;
         entry.started = now;
         entry.reservation = Some(self.budget.take(now, way.route, charge));
+        let told = self.upstreams[way.upstream].told_mut(lane);
+        entry.mark = told.sent(now, &entry.cost, &mut self.budget);
         entry.upstream = way.upstream;
         if entry.attempts == 1 {
             entry.first_attempt = now;
         }
+        let upstream = &mut self.upstreams[way.upstream];
+        entry.sent = upstream.found_mut().sent(now, lane, &charge);
+        upstream.in_flight += 1;
         self.in_flight += 1;
-        self.upstreams[way.upstream].in_flight += 1;
         let attempt = AttemptId {
             request,
             number: entry.attempts,

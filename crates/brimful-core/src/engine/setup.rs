@@ -44,6 +44,11 @@ impl Engine {
             let shares = shares.filter(|(name, _)| upstream.shares.contains(name));
             limits.extend(shares.map(|(_, &limit)| limit));
             self.upstreams[index].limits = limits;
+            for told in self.upstreams[index].each_told() {
+                for place in told.places() {
+                    self.budget.revive(place);
+                }
+            }
         }
         for lane in 0..self.lanes.len() {
             if self.lanes[lane].known {
@@ -62,8 +67,10 @@ impl Engine {
             self.upstreams[index].reconfigure(config);
             return index;
         }
-        self.upstreams.push(Upstream::new(config));
-        self.upstreams.len() - 1
+        let index = self.upstreams.len();
+        self.upstreams
+            .push(Upstream::new(upstream_id(index), config));
+        index
     }
 
     fn set_limit(&mut self, now: Timestamp, of: Option<UpstreamId>, spec: &LimitSpec) -> usize {

@@ -3,6 +3,7 @@
 #[path = "../../tests/properties/rig.rs"]
 mod rig;
 
+mod hearing;
 mod lanes;
 mod reconfiguring;
 mod retrying;

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, estimate, streams};
+use brimful_core::{CUSTOM_KINDS, Lane};
+use brimful_providers::count::estimate_for;
+use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, model_of, streams};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value};
@@ -15,7 +17,7 @@ use super::row::{Row, RowView};
 use super::template::Templates;
 use super::{
     BatchForm, Format, RESERVED_REMEDY, SourceOptions, batch, delimited, native, near, shown,
-    template,
+    template, units,
 };
 use crate::fingerprint::Fingerprint;
 use crate::request::{BadRow, Item, Request};
@@ -62,6 +64,15 @@ struct Judged {
     fingerprint: Fingerprint,
     estimate: Estimate,
     streams: bool,
+    custom: [u64; CUSTOM_KINDS],
+    lane: Lane,
+}
+
+/// What a row itself says of its cost.
+#[derive(Clone, Copy, Default)]
+struct RowCost {
+    input_tokens: Option<u64>,
+    custom: [u64; CUSTOM_KINDS],
 }
 
 impl Maker {
@@ -73,10 +84,11 @@ impl Maker {
         header: Option<Arc<[String]>>,
     ) -> Result<Self, OpenError> {
         super::check::options(&options, format, header.as_deref())?;
-        let templates = match format {
+        let mut templates = match format {
             Format::Batch | Format::Native(_) => Templates::compile(None, None, None)?,
             _ => row_templates(&options, format)?,
         };
+        units::compile(&mut templates, &options.units)?;
         let columns = super::check::columns(&options, format, header.as_deref());
         templates.check(columns.as_deref())?;
         let path = match format {
@@ -150,8 +162,8 @@ impl Maker {
 
     fn draft(&mut self, place: Place, text: &str) -> Result<Draft, Defect> {
         match self.format {
-            Format::Batch => self.batch_draft(text),
-            Format::Native(form) => self.native_draft(text, form),
+            Format::Batch => self.batch_draft(place, text),
+            Format::Native(form) => self.native_draft(place, text, form),
             Format::Jsonl => {
                 if !text.trim_start().starts_with('{') {
                     let reason = "the line is no JSON object; write one object a line";
@@ -193,7 +205,7 @@ impl Maker {
         result
     }
 
-    fn batch_draft(&mut self, text: &str) -> Result<Draft, Defect> {
+    fn batch_draft(&mut self, place: Place, text: &str) -> Result<Draft, Defect> {
         let fields = batch::Fields::parse(text).map_err(Defect::new)?;
         let columns = self
             .options
@@ -208,7 +220,7 @@ impl Maker {
                 });
             }
         };
-        match self.batch_request(text, &fields, &id) {
+        match self.batch_request(place, text, &fields, &id) {
             Ok((line, judged)) => Ok(Draft {
                 id: Some(id),
                 path: line.path,
@@ -226,6 +238,7 @@ impl Maker {
 
     fn batch_request<'a>(
         &mut self,
+        place: Place,
         text: &str,
         fields: &batch::Fields<'a>,
         id: &str,
@@ -236,18 +249,12 @@ impl Maker {
         let line = fields.request(&mut self.last_url)?;
         let body = Json::parse(line.body)
             .map_err(|error| format!("in `body`: {}", batch::json_reason(&error)))?;
-        let input_tokens = match &self.options.estimate_column {
-            None => None,
-            Some(_) => {
-                let row: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-                self.estimated(&RowView::Json(&row))?
-            }
-        };
-        let judged = Judged::of(Some(id), &line.path, &body, input_tokens);
+        let cost = self.line_cost(place, text)?;
+        let judged = self.judged(Some(id), &line.path, &body, cost);
         Ok((line, judged))
     }
 
-    fn native_draft(&mut self, text: &str, form: BatchForm) -> Result<Draft, Defect> {
+    fn native_draft(&mut self, place: Place, text: &str, form: BatchForm) -> Result<Draft, Defect> {
         let fields = native::Fields::parse(text).map_err(Defect::new)?;
         let keeps = self.options.keep_columns;
         let columns = keeps.then(|| Box::new(Row::of_json(text)));
@@ -260,7 +267,7 @@ impl Maker {
                 });
             }
         };
-        match self.native_request(text, &fields, form, &id) {
+        match self.native_request(place, text, &fields, form, &id) {
             Ok((path, body, judged)) => Ok(Draft {
                 id: Some(id),
                 path,
@@ -278,6 +285,7 @@ impl Maker {
 
     fn native_request(
         &mut self,
+        place: Place,
         text: &str,
         fields: &native::Fields<'_>,
         form: BatchForm,
@@ -305,14 +313,8 @@ impl Maker {
             Some(last) if *last == path => Arc::clone(last),
             _ => Arc::clone(self.last_url.insert(path)),
         };
-        let input_tokens = match &self.options.estimate_column {
-            None => None,
-            Some(_) => {
-                let row: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-                self.estimated(&RowView::Json(&row))?
-            }
-        };
-        let judged = Judged::of(Some(id), &path, &body_json, input_tokens);
+        let cost = self.line_cost(place, text)?;
+        let judged = self.judged(Some(id), &path, &body_json, cost);
         Ok((path, Bytes::copy_from_slice(body.as_bytes()), judged))
     }
 
@@ -334,9 +336,9 @@ impl Maker {
             }
         };
         match self.row_request(place, &view) {
-            Ok((value, input_tokens)) => {
+            Ok((value, cost)) => {
                 let body = Json::from(&value);
-                let judged = Judged::of(id.as_deref(), &self.path, &body, input_tokens);
+                let judged = self.judged(id.as_deref(), &self.path, &body, cost);
                 Ok(Draft {
                     id,
                     path: Arc::clone(&self.path),
@@ -353,12 +355,8 @@ impl Maker {
         }
     }
 
-    fn row_request(
-        &self,
-        place: Place,
-        view: &RowView<'_>,
-    ) -> Result<(Value, Option<u64>), String> {
-        let input_tokens = self.estimated(view)?;
+    fn row_request(&self, place: Place, view: &RowView<'_>) -> Result<(Value, RowCost), String> {
+        let cost = self.cost(place, view)?;
         let model = self.options.model.as_deref();
         let value = match self.templates.body(view, place.row) {
             Some(body) => {
@@ -381,7 +379,7 @@ impl Maker {
                     .map_err(|error| error.to_string())?
             }
         };
-        Ok((value, input_tokens))
+        Ok((value, cost))
     }
 
     fn explicit_id(&mut self, view: &RowView<'_>) -> Result<Option<String>, String> {
@@ -400,6 +398,35 @@ impl Maker {
             return Err(duplicate(column, &id));
         }
         Ok(Some(id))
+    }
+
+    /// What a line of a batch file says of its cost.
+    fn line_cost(&self, place: Place, text: &str) -> Result<RowCost, String> {
+        if self.options.estimate_column.is_none() && self.options.units.is_empty() {
+            return Ok(RowCost::default());
+        }
+        let row: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+        self.cost(place, &RowView::Json(&row))
+    }
+
+    fn cost(&self, place: Place, view: &RowView<'_>) -> Result<RowCost, String> {
+        Ok(RowCost {
+            input_tokens: self.estimated(view)?,
+            custom: units::of_row(&self.templates, &self.options.units, view, place.row)?,
+        })
+    }
+
+    fn judged(&self, id: Option<&str>, path: &str, body: &Json<'_>, row: RowCost) -> Judged {
+        let mut estimate = estimate_for(self.options.count, path, body);
+        estimate.input_tokens = row.input_tokens.unwrap_or(estimate.input_tokens);
+        let model = model_of(path, body);
+        Judged {
+            fingerprint: Fingerprint::of_request_json(id, "POST", path, body),
+            estimate,
+            custom: row.custom,
+            lane: Lane(self.options.lanes.lane_of(model.as_deref())),
+            streams: streams(path, body),
+        }
     }
 
     /// What the estimate column says; `None` when there is none or its cell is empty.
@@ -440,19 +467,6 @@ impl Maker {
             "the row has a column {}; {RESERVED_REMEDY}",
             shown(taken)
         ))
-    }
-}
-
-impl Judged {
-    /// `input_tokens`: what the input says in the place of the estimate.
-    fn of(id: Option<&str>, path: &str, body: &Json<'_>, input_tokens: Option<u64>) -> Self {
-        let mut estimate = estimate(path, body);
-        estimate.input_tokens = input_tokens.unwrap_or(estimate.input_tokens);
-        Self {
-            fingerprint: Fingerprint::of_request_json(id, "POST", path, body),
-            estimate,
-            streams: streams(path, body),
-        }
     }
 }
 
@@ -519,6 +533,8 @@ fn finish(place: Place, draft: Draft) -> Item {
         body,
         streams: judged.streams,
         input_tokens: judged.estimate.input_tokens,
+        custom: judged.custom,
+        lane: judged.lane,
         max_output_tokens: judged.estimate.max_output_tokens,
         columns,
     })

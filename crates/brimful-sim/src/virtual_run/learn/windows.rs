@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use brimful_core::{EngineConfig, LimitKind, LimitSpec};
 
-use crate::config::{Enforcement, LevelHeaders, RetryAfterStyle, ServerConfig};
+use crate::config::{Enforcement, ServerConfig};
 use crate::virtual_run::{Size, Sizes};
 
+use super::unknown::silent;
 use super::{Check, MINUTE, Measure, SECOND, Scenario, Stretch, saturated};
 
 const RPM: u64 = 6_000;
@@ -28,11 +29,7 @@ pub(super) fn unknown(all: &mut Vec<Scenario>) {
             rpm: Some(RPM),
             enforcement: Enforcement::FixedWindow,
             judged_over: Some(window),
-            latency_ms_median: 200.0,
-            latency_sigma: 0.3,
-            level_headers: LevelHeaders::Absent,
-            retry_after: RetryAfterStyle::Silent,
-            ..ServerConfig::default()
+            ..silent()
         };
         let limit = LimitSpec::new("rpm", LimitKind::Requests, RPM, MINUTE);
         let run = saturated(EngineConfig::new(vec![limit]), server, SMALL, 2 * LEARNT);
