@@ -241,10 +241,24 @@ impl Budget {
                     binding = index;
                 }
                 Ok(_) => {}
-                Err(most) => return Err(never(index, limit, units, most)),
+                Err(most) => {
+                    return Err(Refusal {
+                        decision: Decision::Never(never(limit, units, most)),
+                        limit: index,
+                    });
+                }
             }
         }
         Ok((latest, binding))
+    }
+
+    /// Why `charge` can never be admitted by the limits of `route`. `None`: it can, some time.
+    #[inline]
+    pub(crate) fn never(&self, route: Route, charge: &Charge) -> Option<Never> {
+        let limits = self.limits_of(route).iter().map(|&index| self.limit(index));
+        let mut limits = limits.map(|limit| (limit, limit.spec.kind.units(charge)));
+        let (limit, needs) = limits.find(|(limit, units)| *units > limit.spec.most())?;
+        Some(never(limit, needs, limit.spec.most()))
     }
 
     /// Takes what [`Budget::earliest`] has granted for `now`, in one step.
@@ -254,14 +268,7 @@ impl Budget {
             let Entry { limit, used, .. } = &mut self.entries[index];
             let units = limit.spec.kind.units(&charge);
             limit.take(now, units);
-            if units > 0 {
-                used.admitted = used.admitted.saturating_add(units);
-                if used.first.is_none() {
-                    used.first = Some((now, units));
-                    used.since = now;
-                }
-                used.last = now;
-            }
+            used.takes(now, units);
         }
         self.balance.reserved.add(&charge);
         Reservation {
@@ -274,16 +281,20 @@ impl Budget {
     /// The attempt is over and used `actual`. `None`: what it used is not known or does not
     /// matter, the reservation stands. Usage beyond the reservation is carried as debt.
     pub fn settle(&mut self, now: Timestamp, reservation: Reservation, actual: Option<Charge>) {
-        let charge = reservation.charge;
-        let actual = actual.unwrap_or(charge);
-        self.correct(now, &reservation, &actual);
-        self.balance.settled.add(&charge);
-        self.balance.used.add(&actual);
+        let charge = &reservation.charge;
+        let actual = actual.as_ref().unwrap_or(charge);
+        if actual != charge {
+            self.correct(now, &reservation, actual);
+        }
+        self.release(&reservation);
+        self.balance.settled.add(charge);
+        self.balance.used.add(actual);
     }
 
     /// The attempt never reached the server: everything is given back.
     pub fn refund(&mut self, now: Timestamp, reservation: Reservation) {
         self.correct(now, &reservation, &Charge::default());
+        self.release(&reservation);
         self.balance.refunded.add(&reservation.charge);
     }
 
@@ -368,6 +379,16 @@ impl Budget {
         &self.routes[route.0 as usize]
     }
 
+    /// Counts what a limit in no route has admitted, which is judged elsewhere.
+    pub(crate) fn count(&mut self, now: Timestamp, limit: usize, units: u64) {
+        self.entries[limit].used.takes(now, units);
+    }
+
+    /// A limit in no route limits again.
+    pub(crate) fn revive(&mut self, limit: usize) {
+        self.entries[limit].retired = false;
+    }
+
     pub(crate) const fn len(&self) -> usize {
         self.entries.len()
     }
@@ -448,6 +469,14 @@ impl Budget {
             .min()
     }
 
+    /// What was held while the attempt was in flight is free again.
+    #[inline]
+    fn release(&mut self, reservation: &Reservation) {
+        for &index in &self.routes[reservation.route.0 as usize] {
+            self.entries[index].limit.release(&reservation.charge);
+        }
+    }
+
     fn correct(&mut self, now: Timestamp, reservation: &Reservation, actual: &Charge) {
         for &index in &self.routes[reservation.route.0 as usize] {
             let Entry { limit, used, .. } = &mut self.entries[index];
@@ -456,7 +485,6 @@ impl Budget {
                 limit.spec.kind.units(actual),
             );
             limit.settle(now, reservation.at, had, has);
-            limit.release(had);
             if limit.spec.kind != LimitKind::Concurrency {
                 used.admitted = used.admitted.saturating_add(has).saturating_sub(had);
             }
@@ -465,19 +493,28 @@ impl Budget {
 }
 
 #[cold]
-fn never(index: usize, limit: &Limit, needs: u64, most: u64) -> Refusal {
-    let never = Never {
+fn never(limit: &Limit, needs: u64, most: u64) -> Never {
+    Never {
         limit: limit.spec.name.clone(),
         needs,
         most,
-    };
-    Refusal {
-        decision: Decision::Never(never),
-        limit: index,
     }
 }
 
 impl Use {
+    #[inline]
+    fn takes(&mut self, now: Timestamp, units: u64) {
+        if units == 0 {
+            return;
+        }
+        self.admitted = self.admitted.saturating_add(units);
+        if self.first.is_none() {
+            self.first = Some((now, units));
+            self.since = now;
+        }
+        self.last = now;
+    }
+
     /// From `now` on the amount is another than that of `before`.
     fn changes(&mut self, now: Timestamp, before: &LimitSpec) {
         self.allowed_before = self.allowed(now, before);

@@ -7,18 +7,22 @@
 
 mod config;
 mod ended;
+mod hearing;
 mod pump;
 mod setup;
 
+use crate::adapt::Mark;
 use crate::budget::{Balance, Budget, LimitStatus, Reservation};
-use crate::charge::Cost;
+use crate::charge::{Cost, Lane};
 use crate::event::Event;
+use crate::learned::Learned;
 use crate::limit::{Never, Taken};
+use crate::observation::Observation;
 use crate::outcome::{Class, Failure, Usage};
 use crate::queue::Queue;
 use crate::retry::{RetryBudget, RetryPolicy};
 use crate::time::Timestamp;
-use crate::timer::TimerTable;
+use crate::timer::{Timer, TimerTable};
 use crate::upstream::{Chooser, Hold, Upstream, UpstreamId, UpstreamStatus, Way};
 use std::collections::VecDeque;
 
@@ -61,6 +65,14 @@ pub enum Input {
         request: RequestId,
         /// What an attempt will cost, and the lane that it goes in.
         cost: Cost,
+    },
+    /// The reply to an attempt has named levels of limits. To be given before [`Input::Finished`],
+    /// as soon as the headers are read.
+    Observed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What they say.
+        observation: Observation,
     },
     /// An attempt is over.
     Finished {
@@ -165,6 +177,10 @@ struct Entry {
     first_attempt: Timestamp,
     started: Timestamp,
     reservation: Option<Reservation>,
+    /// Where the attempt in flight stands among all that was sent.
+    mark: Mark,
+    /// What its reply has said of the limits.
+    observation: Option<Box<Observation>>,
     /// Where its last attempt went.
     upstream: usize,
     /// Where its last attempt failed, if that may be the upstream's fault.
@@ -195,6 +211,8 @@ pub struct Engine {
     entries: Vec<Option<Entry>>,
     submitted: u64,
     in_flight: usize,
+    /// The attempt whose reply's levels are not taken in yet.
+    heard: Option<AttemptId>,
     binding: Option<usize>,
     stopped: Option<StopReason>,
     rng: fastrand::Rng,
@@ -219,6 +237,7 @@ impl Engine {
             entries: Vec::new(),
             submitted: 0,
             in_flight: 0,
+            heard: None,
             binding: None,
             stopped: None,
             rng: fastrand::Rng::with_seed(config.seed),
@@ -234,8 +253,13 @@ impl Engine {
     /// When a request is submitted under a number that is in use: its answer would be told to the
     /// wrong caller. Nothing that a server says leads to a panic.
     pub fn handle_input(&mut self, now: Timestamp, input: Input) {
+        self.take_in(now, &input);
         match input {
             Input::Submit { request, cost } => self.submit(now, request, cost),
+            Input::Observed {
+                attempt,
+                observation,
+            } => self.observed(attempt, observation),
             Input::Finished { attempt, result } => self.finished(now, attempt, result),
             Input::Cancel(request) => self.cancel(request),
             Input::Reconfigure(config) => self.reconfigure(now, &config),
@@ -243,6 +267,9 @@ impl Engine {
             Input::Tick => {}
         }
         self.pump(now);
+        if self.heard.is_some() {
+            self.timers.set(Timer::Heard, now);
+        }
     }
 
     /// The next thing to do, until there is none.
@@ -278,10 +305,19 @@ impl Engine {
             .collect()
     }
 
-    /// The limits and how well they are used. A limit keeps its index.
+    /// The limits and how well they are used, those included that servers have named. A limit keeps
+    /// its index.
     #[must_use]
     pub fn limits(&self) -> Vec<LimitStatus> {
         self.budget.status()
+    }
+
+    /// What was learnt of an upstream for a lane so far, for the configuration of the next run.
+    #[must_use]
+    pub fn learned(&self, upstream: UpstreamId, lane: Lane) -> Learned {
+        let upstream = self.upstreams.get(upstream.index());
+        let told = upstream.and_then(|upstream| upstream.told(lane));
+        told.map(|told| told.learned()).unwrap_or_default()
     }
 
     /// What a limit counts at `now`, oldest first, to be counted on by a later run: for windows
@@ -326,7 +362,7 @@ impl Engine {
             return;
         }
         self.know_lane(cost.lane);
-        if let Err(outcome) = self.fits(now, &cost) {
+        if let Err(outcome) = self.fits(&cost) {
             self.finish(request, outcome);
             return;
         }
@@ -340,6 +376,8 @@ impl Engine {
             first_attempt: now,
             started: now,
             reservation: None,
+            mark: Mark::default(),
+            observation: None,
             upstream: 0,
             avoid: None,
             cancelled: false,

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::engine::{EngineConfigError, RequestId, StopReason};
+use crate::learned::LearnedCharge;
+use crate::limit::LimitKind;
 use crate::outcome::Class;
 use crate::time::Timestamp;
 use crate::upstream::UpstreamId;
@@ -26,6 +28,59 @@ pub enum Event {
         upstream: UpstreamId,
         /// The end of the cooldown.
         until: Timestamp,
+    },
+    /// The server has named a limit that was not known.
+    LimitLearned {
+        /// The upstream.
+        upstream: UpstreamId,
+        /// Its name in [`Engine::limits`](crate::Engine::limits).
+        limit: String,
+        /// What is counted.
+        kind: LimitKind,
+        /// How much of it, in units of the kind, is allowed in each window.
+        amount: u64,
+        /// The window.
+        window: Duration,
+    },
+    /// A limit that the server names has become another one.
+    LimitChanged {
+        /// The upstream.
+        upstream: UpstreamId,
+        /// Its name in [`Engine::limits`](crate::Engine::limits).
+        limit: String,
+        /// What was allowed in each window, in units of the kind.
+        from: u64,
+        /// What is allowed now.
+        to: u64,
+    },
+    /// Others use a limit too, and how much has changed since it was last told.
+    ForeignUse {
+        /// The upstream.
+        upstream: UpstreamId,
+        /// The limit's name in [`Engine::limits`](crate::Engine::limits).
+        limit: String,
+        /// What they take, in thousandths of the limit's rate.
+        permille: u32,
+    },
+    /// The server takes something else for a request than was declared.
+    ChargeLearned {
+        /// The upstream.
+        upstream: UpstreamId,
+        /// The kind of limit.
+        kind: LimitKind,
+        /// How it counts.
+        rule: LearnedCharge,
+        /// What it takes for a unit of ours, in thousandths.
+        permille: u32,
+    },
+    /// What the server says of a limit contradicts itself and is no longer believed, or is again.
+    HeadersDoubted {
+        /// The upstream.
+        upstream: UpstreamId,
+        /// The limit's name in [`Engine::limits`](crate::Engine::limits).
+        limit: String,
+        /// Whether it is doubted from now on.
+        doubted: bool,
     },
     /// A quota of an upstream is used up; it pauses until it resets.
     UpstreamParked {

@@ -26,10 +26,12 @@
 //!
 //! What is deliberately not here: bytes, HTTP, JSON, providers' dialects, files.
 
+mod adapt;
 mod budget;
 mod charge;
 mod engine;
 mod event;
+mod learned;
 mod limit;
 mod observation;
 mod outcome;
@@ -46,6 +48,7 @@ pub use engine::{
     RequestId, Status, StopReason,
 };
 pub use event::Event;
+pub use learned::{Learned, LearnedCharge, LearnedFactor, LearnedLimit};
 pub use limit::{Decision, LimitKind, LimitSpec, LimitSpecError, Never, Ramp, Shape, Taken};
 pub use observation::{Observation, QuotaNumbers, Reading, Reset};
 pub use outcome::{Class, Failure, Scope, Usage};

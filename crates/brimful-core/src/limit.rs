@@ -18,6 +18,8 @@ use std::time::Duration;
 use crate::charge::{CUSTOM_KINDS, Charge, Lane};
 use crate::time::Timestamp;
 
+pub(crate) use pace::{Pace, time_to_earn};
+
 use concurrency::Concurrency;
 use counted::Counted;
 use fixed::Fixed;
@@ -187,9 +189,10 @@ impl LimitSpec {
     }
 
     /// The largest request that it ever admits, in units of the kind.
+    #[inline]
     pub(crate) fn most(&self) -> u64 {
         match (self.shape, self.burst) {
-            (Shape::TokenBucket, Some(burst)) => burst,
+            (Shape::TokenBucket, Some(burst)) if self.kind != LimitKind::Concurrency => burst,
             _ => self.amount,
         }
     }
@@ -550,9 +553,10 @@ impl Limit {
     }
 
     /// An attempt is over: what it held (concurrency) is free again.
-    pub(crate) fn release(&mut self, units: u64) {
+    #[inline]
+    pub(crate) fn release(&mut self, charge: &Charge) {
         if let State::Concurrency(limit) = &mut self.state {
-            limit.release(units);
+            limit.release(self.spec.kind.units(charge));
         }
     }
 

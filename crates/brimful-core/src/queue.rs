@@ -91,6 +91,10 @@ impl Queue {
         if self.ready == 0 {
             return None;
         }
+        if let [lane] = &*self.lanes {
+            let head = lane.head().filter(|_| lane.waits_in != self.round);
+            return head.map(|(_, request)| (Lane(0), request));
+        }
         let lanes = self.lanes.iter().enumerate();
         let lanes = lanes.filter(|(_, lane)| lane.waits_in != self.round);
         let heads = lanes.filter_map(|(index, lane)| Some((lane.head()?, index)));

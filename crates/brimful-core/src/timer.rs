@@ -15,9 +15,11 @@ pub enum Timer {
     Fallback,
     /// A limit that is being grown into rises.
     Ramp,
+    /// What a reply said of limits is to be taken in.
+    Heard,
 }
 
-const TIMERS: usize = 5;
+const TIMERS: usize = 6;
 
 /// One deadline for each [`Timer`].
 #[derive(Clone, Debug)]

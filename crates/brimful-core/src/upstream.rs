@@ -9,8 +9,10 @@ mod reach;
 
 use std::time::Duration;
 
+use crate::adapt::Told;
 use crate::charge::{Charge, ChargeRule, Cost, Lane, Settlement, UsageWeights};
 use crate::engine::StopReason;
+use crate::learned::Learned;
 use crate::outcome::{Class, Usage};
 use crate::retry::RetryPolicy;
 use crate::time::Timestamp;
@@ -77,6 +79,11 @@ pub(crate) struct Upstream {
     serves: Option<Vec<Lane>>,
     /// Its limits, also those that it shares.
     pub(crate) limits: Vec<usize>,
+    id: UpstreamId,
+    /// What it says of its limits, by lane.
+    told: Vec<Told>,
+    learned: Vec<(Lane, Learned)>,
+    first_alone: bool,
     cooldown: Cooldown,
     reach: Reach,
     condition: Condition,
@@ -98,7 +105,7 @@ struct Parking {
 }
 
 impl Upstream {
-    pub(crate) fn new(config: &UpstreamConfig) -> Self {
+    pub(crate) fn new(id: UpstreamId, config: &UpstreamConfig) -> Self {
         Self {
             name: config.name.clone(),
             charge_rule: config.charge_rule,
@@ -108,6 +115,10 @@ impl Upstream {
             role: config.role,
             serves: config.serves.clone(),
             limits: Vec::new(),
+            id,
+            told: Vec::new(),
+            learned: config.learned.clone(),
+            first_alone: config.first_alone,
             cooldown: Cooldown::default(),
             reach: Reach::default(),
             condition: Condition::default(),
@@ -122,8 +133,13 @@ impl Upstream {
     /// Takes over what a live run changes. What was out may be tried again: somebody has been at
     /// the key or the wallet.
     pub(crate) fn reconfigure(&mut self, config: &UpstreamConfig) {
-        self.charge_rule = config.charge_rule;
-        self.settlement = config.settlement;
+        let declared = (config.charge_rule, config.settlement);
+        if declared != (self.charge_rule, self.settlement) {
+            (self.charge_rule, self.settlement) = declared;
+            for told in &mut self.told {
+                told.redeclare(declared.0, declared.1);
+            }
+        }
         self.usage_weights = config.usage_weights;
         self.weight = config.weight;
         self.role = config.role;
@@ -147,21 +163,75 @@ impl Upstream {
         self.out.is_none() && !self.retired
     }
 
-    /// What a request of this cost takes from its limits.
+    /// What a request of this cost takes from its limits, as declared.
     #[inline]
     pub(crate) fn charge(&self, cost: &Cost) -> Charge {
         self.charge_rule.of(cost)
     }
 
-    /// What an answer has really cost, where the provider settles. Custom units are as reserved.
-    pub(crate) fn actual(&self, reserved: &Charge, usage: Option<Usage>) -> Option<Charge> {
-        match self.settlement {
-            Settlement::None => None,
-            Settlement::Usage => usage.map(|usage| Charge {
-                custom: reserved.custom,
-                ..self.charge_rule.actual(self.usage_weights.of(usage))
-            }),
+    /// What it takes as far as was learnt. `None` where that is as declared.
+    #[inline]
+    pub(crate) fn learnt_charge(&self, cost: &Cost) -> Option<Charge> {
+        let told = self.told(cost.lane)?;
+        told.has_learnt_charges()
+            .then(|| told.reserve(cost, self.charge(cost)))
+    }
+
+    /// What it says of the limits of a lane, if anything.
+    #[inline]
+    pub(crate) fn told(&self, lane: Lane) -> Option<&Told> {
+        self.told.get(usize::from(lane.0))
+    }
+
+    /// Where what it says of the limits of a lane is kept.
+    #[inline]
+    pub(crate) fn told_mut(&mut self, lane: Lane) -> &mut Told {
+        for number in self.told.len()..=usize::from(lane.0) {
+            let mut told = Told::new(self.id, self.charge_rule, self.settlement);
+            let lane = self
+                .learned
+                .iter()
+                .find(|(of, _)| usize::from(of.0) == number);
+            if let Some((_, learned)) = lane {
+                told.start_from(learned);
+            }
+            if self.first_alone {
+                told.go_alone();
+            }
+            self.told.push(told);
         }
+        &mut self.told[usize::from(lane.0)]
+    }
+
+    /// What it said of the limits of all lanes.
+    pub(crate) fn each_told(&mut self) -> impl Iterator<Item = &mut Told> {
+        self.told.iter_mut()
+    }
+
+    /// What an answer has really cost, where the provider settles. Custom units are as reserved.
+    pub(crate) fn actual(
+        &self,
+        lane: Lane,
+        reserved: &Charge,
+        usage: Option<Usage>,
+    ) -> Option<Charge> {
+        let usage = self.weigh(usage?);
+        let declared = match self.settlement {
+            Settlement::None => None,
+            Settlement::Usage => Some(Charge {
+                custom: reserved.custom,
+                ..self.charge_rule.actual(usage)
+            }),
+        };
+        match self.told(lane).filter(|told| told.has_learnt_charges()) {
+            Some(told) => Some(told.settle(&usage, reserved, declared)),
+            None => declared,
+        }
+    }
+
+    /// A usage as the provider counts it.
+    pub(crate) fn weigh(&self, usage: Usage) -> Usage {
+        self.usage_weights.of(usage)
     }
 
     /// The end of its pause, while there is one.

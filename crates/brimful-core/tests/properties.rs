@@ -8,6 +8,8 @@ mod engine;
 mod limits;
 #[path = "properties/rig.rs"]
 mod rig;
+#[path = "properties/upstreams.rs"]
+mod upstreams;
 #[path = "properties/windows.rs"]
 mod windows;
 

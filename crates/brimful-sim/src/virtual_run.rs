@@ -29,6 +29,7 @@ pub mod zoo;
 use std::time::Duration;
 
 use brimful_core::{EngineConfig, EngineConfigError, Timestamp};
+use brimful_providers::observe::HeaderGrammar;
 
 use crate::config::{ConfigError, ServerConfig};
 
@@ -80,6 +81,9 @@ pub struct Client {
     pub cancel_share: f64,
     /// See `cancel_share`. Default: 10 s.
     pub cancel_within: Duration,
+    /// In whose grammar the levels that replies name are read. Default:
+    /// [`HeaderGrammar::None`]: they are not.
+    pub grammar: HeaderGrammar,
 }
 
 impl Default for Client {
@@ -91,6 +95,7 @@ impl Default for Client {
             suspensions: Vec::new(),
             cancel_share: 0.0,
             cancel_within: Duration::from_secs(10),
+            grammar: HeaderGrammar::None,
         }
     }
 }

@@ -45,10 +45,12 @@ impl Engine {
         let upstream = entry.upstream;
         self.in_flight -= 1;
         self.upstreams[upstream].in_flight -= 1;
+        let lane = entry.cost.lane;
+        self.account(now, request, &result);
         match result {
             AttemptResult::Answered(usage) => {
                 let state = &mut self.upstreams[upstream];
-                let actual = state.actual(reservation.charge(), usage);
+                let actual = state.actual(lane, reservation.charge(), usage);
                 let is_well_again = state.answered(now);
                 self.budget.settle(now, reservation, actual);
                 self.retry_budget.answered();

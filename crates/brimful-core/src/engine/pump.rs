@@ -21,14 +21,19 @@ impl Engine {
         self.queue.begin_round();
         let mut waiting = false;
         while let Some((lane, request)) = self.queue.head() {
-            let next_since = self.queue.next_since(now, lane);
+            let ways = &self.lanes[usize::from(lane.0)].ways;
+            let next_since = match ways.len() {
+                // Only where there is a choice it matters how long somebody waits.
+                1 => now,
+                _ => self.queue.next_since(now, lane),
+            };
             let entry = self.entries[request.0 as usize]
                 .as_ref()
                 .expect("queued requests are known");
             let asked = Asked {
                 now,
                 cost: &entry.cost,
-                ways: &self.lanes[usize::from(lane.0)].ways,
+                ways,
                 next_since,
                 avoid: entry.avoid,
                 holds: &self.holds,
@@ -67,6 +72,9 @@ impl Engine {
             }
             if upstream.wake(now) {
                 self.budget.resume_limits(now, &upstream.limits);
+                for told in upstream.each_told() {
+                    told.resume(now);
+                }
             }
         }
     }
@@ -80,6 +88,8 @@ impl Engine {
         entry.attempts += 1;
         entry.started = now;
         entry.reservation = Some(self.budget.take(now, way.route, charge));
+        let told = self.upstreams[way.upstream].told_mut(lane);
+        entry.mark = told.sent(now, &entry.cost, &mut self.budget);
         entry.upstream = way.upstream;
         if entry.attempts == 1 {
             entry.first_attempt = now;

@@ -4,7 +4,7 @@
 use super::{Engine, EngineConfig, Outcome};
 use crate::charge::{Cost, Lane};
 use crate::event::Event;
-use crate::limit::{Decision, LimitSpec, Never};
+use crate::limit::{LimitSpec, Never};
 use crate::time::Timestamp;
 use crate::upstream::{Upstream, UpstreamConfig, UpstreamId, Way};
 
@@ -44,6 +44,11 @@ impl Engine {
             let shares = shares.filter(|(name, _)| upstream.shares.contains(name));
             limits.extend(shares.map(|(_, &limit)| limit));
             self.upstreams[index].limits = limits;
+            for told in self.upstreams[index].each_told() {
+                for place in told.places() {
+                    self.budget.revive(place);
+                }
+            }
         }
         for lane in 0..self.lanes.len() {
             if self.lanes[lane].known {
@@ -62,8 +67,10 @@ impl Engine {
             self.upstreams[index].reconfigure(config);
             return index;
         }
-        self.upstreams.push(Upstream::new(config));
-        self.upstreams.len() - 1
+        let index = self.upstreams.len();
+        self.upstreams
+            .push(Upstream::new(upstream_id(index), config));
+        index
     }
 
     fn set_limit(&mut self, now: Timestamp, of: Option<UpstreamId>, spec: &LimitSpec) -> usize {
@@ -106,22 +113,19 @@ impl Engine {
     }
 
     /// Whether any upstream that is of use can ever take a request of this cost.
-    pub(super) fn fits(&self, now: Timestamp, cost: &Cost) -> Result<(), Outcome> {
+    #[inline]
+    pub(super) fn fits(&self, cost: &Cost) -> Result<(), Outcome> {
         let mut closest: Option<Never> = None;
         for way in &self.lanes[usize::from(cost.lane.0)].ways {
             let upstream = &self.upstreams[way.upstream];
             if !upstream.is_usable() {
                 continue;
             }
-            match self.budget.earliest(now, way.route, &upstream.charge(cost)) {
-                Ok(_) => return Ok(()),
-                Err(refusal) => {
-                    if let Decision::Never(never) = refusal.decision
-                        && closest.as_ref().is_none_or(|known| never.most > known.most)
-                    {
-                        closest = Some(never);
-                    }
-                }
+            let Some(never) = self.budget.never(way.route, &upstream.charge(cost)) else {
+                return Ok(());
+            };
+            if closest.as_ref().is_none_or(|known| never.most > known.most) {
+                closest = Some(never);
             }
         }
         Err(closest.map_or(Outcome::NoUpstream, Outcome::NeverFits))

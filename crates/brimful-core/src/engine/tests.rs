@@ -3,9 +3,13 @@
 #[path = "../../tests/properties/rig.rs"]
 mod rig;
 
+mod hearing;
+mod lanes;
+mod reconfiguring;
 mod retrying;
 mod stopping;
 mod throttling;
+mod upstreams;
 
 use std::time::Duration;
 
@@ -263,4 +267,47 @@ where
         .iter()
         .map(|(at, _)| at.since(first).as_secs())
         .collect()
+}
+
+fn minutely(name: &str, amount: u64) -> LimitSpec {
+    LimitSpec::new(name, LimitKind::Requests, amount, MINUTE)
+}
+
+/// An upstream of so many requests a minute.
+fn upstream(name: &str, rpm: u64) -> UpstreamConfig {
+    UpstreamConfig::new(name, vec![minutely("rpm", rpm)])
+}
+
+fn fallback(name: &str, rpm: u64, after: Duration) -> UpstreamConfig {
+    let mut config = upstream(name, rpm);
+    config.role = Role::Fallback { after };
+    config
+}
+
+/// Where each attempt went, in order.
+fn went<S>(rig: &Rig<S>) -> Vec<(u32, u16)>
+where
+    S: FnMut(Timestamp, AttemptId, UpstreamId) -> (Duration, AttemptResult),
+{
+    let starts = rig.trace.iter().filter_map(|(_, output)| match output {
+        Output::Start { attempt, upstream } => Some((attempt.request.0, upstream.0)),
+        _ => None,
+    });
+    starts.collect()
+}
+
+/// How many attempts went to an upstream.
+fn count<S>(rig: &Rig<S>, upstream: u16) -> usize
+where
+    S: FnMut(Timestamp, AttemptId, UpstreamId) -> (Duration, AttemptResult),
+{
+    went(rig).iter().filter(|(_, to)| *to == upstream).count()
+}
+
+fn out(class: Class, retry_after: Option<Duration>) -> AttemptResult {
+    AttemptResult::Failed(Failure {
+        scope: Scope::Upstream,
+        retry_after,
+        ..Failure::new(class)
+    })
 }

@@ -20,7 +20,7 @@ pub(super) const DEBT: Duration = Duration::from_secs(24 * 3600);
 /// follow at the rate: nothing is earned before the first, unless a burst is declared. The level is
 /// scaled by `den`; no floats.
 #[derive(Clone, Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     /// Units per nanosecond, times `den`. Both are kept in 64 bits: products of two such are one
     /// instruction, products of 128 bits are not.
     num: u64,
@@ -41,7 +41,7 @@ pub(super) struct Pace {
 impl Pace {
     /// Earns `num` units in `den` nanoseconds. `amount` is the most that one request takes; `burst`
     /// units may start at once, where it is declared.
-    pub(super) fn new(amount: u64, num: u64, den: u64, burst: Option<u64>) -> Self {
+    pub(crate) fn new(amount: u64, num: u64, den: u64, burst: Option<u64>) -> Self {
         let declared = product(burst.unwrap_or(0).min(amount), den);
         let cap = declared.max(product(num, nanos(CATCH_UP)));
         // 2 × size − 1 ≤ cap, solved for units.
@@ -60,7 +60,7 @@ impl Pace {
 
     /// The instant from which the level is at or above zero.
     #[inline]
-    pub(super) fn earliest(&self, now: Timestamp) -> Timestamp {
+    pub(crate) fn earliest(&self, now: Timestamp) -> Timestamp {
         let level = self.earned(now);
         if level >= 0 {
             return now;
@@ -90,7 +90,7 @@ impl Pace {
     /// max(`units`, 50 ms of the rate, the burst) start at this one moment, if the next are as
     /// large; of mixed sizes, the last may reach beyond.
     #[inline]
-    pub(super) fn take(&mut self, now: Timestamp, units: u64) {
+    pub(crate) fn take(&mut self, now: Timestamp, units: u64) {
         let size = product(units, self.den);
         // Of several small ones each finds what is left, of a large one the last unit is enough.
         let useful = if units <= self.small {
@@ -111,7 +111,7 @@ impl Pace {
     }
 
     /// Sending goes on after a pause: catching up is for late wake-ups, not for pauses.
-    pub(super) fn resume(&mut self, now: Timestamp) {
+    pub(crate) fn resume(&mut self, now: Timestamp) {
         if !self.keeps {
             self.drain(now);
         }
@@ -148,7 +148,7 @@ const fn product(a: u64, b: u64) -> i128 {
 
 /// How long it takes to earn a scaled level at `num` a nanosecond, rounded up.
 #[inline]
-pub(super) fn time_to_earn(scaled: i128, num: u64) -> Duration {
+pub(crate) fn time_to_earn(scaled: i128, num: u64) -> Duration {
     // Dividing 128 bits takes longer than all the rest of a refusal, and few levels need it.
     let nanos = match u64::try_from(scaled) {
         Ok(scaled) => scaled.div_ceil(num),

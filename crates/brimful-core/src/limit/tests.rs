@@ -199,7 +199,7 @@ fn concurrency_waits_for_no_instant_but_for_a_release() {
     assert!(granted(&mut limit, secs(1), 1));
     assert!(granted(&mut limit, secs(1), 1));
     assert_eq!(limit.earliest(at_year(9), 1), Ok(Timestamp::NEVER));
-    limit.release(1);
+    limit.release(&Charge::request());
     assert!(granted(&mut limit, secs(1), 1));
 }
 

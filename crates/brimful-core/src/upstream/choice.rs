@@ -313,8 +313,16 @@ fn offer(
     spares: bool,
 ) -> Result<Offer, Never> {
     let now = asked.now;
-    let charge = upstream.charge(asked.cost);
-    let (at, limit) = match budget.earliest(now, way.route, &charge) {
+    let declared = upstream.charge(asked.cost);
+    let learnt = upstream.learnt_charge(asked.cost);
+    let mut charge = learnt.unwrap_or(declared);
+    let mut judged = budget.earliest(now, way.route, &charge);
+    if judged.is_err() && learnt.is_some() {
+        // What was learnt may be wrong: by itself it makes nothing impossible.
+        charge = declared;
+        judged = budget.earliest(now, way.route, &charge);
+    }
+    let (at, limit) = match judged {
         Ok(earliest) => earliest,
         Err(Refusal {
             decision: Decision::Never(never),
@@ -329,7 +337,13 @@ fn offer(
         limit: (at > now).then_some(limit),
         pause: upstream.paused_until(now),
     };
-    if let Some(end) = offer.pause.filter(|&end| end > at) {
+    if let Some(told) = upstream.told(asked.cost.lane) {
+        let (named, place) = told.earliest(now, asked.cost);
+        if named > at {
+            (offer.at, offer.limit) = (named, place);
+        }
+    }
+    if let Some(end) = offer.pause.filter(|&end| end > offer.at) {
         (offer.at, offer.limit) = (end, None);
     }
     if spares && !upstream.has_place() {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::charge::{ChargeRule, Lane, Settlement, UsageWeights};
+use crate::learned::Learned;
 use crate::limit::LimitSpec;
 
 /// An upstream as the user declares it.
@@ -29,6 +30,13 @@ pub struct UpstreamConfig {
     pub role: Role,
     /// The lanes that it takes. `None`, the default: all.
     pub serves: Option<Vec<Lane>>,
+    /// What an earlier run has learnt of it, by lane. Default: nothing. Without effect on a live
+    /// engine, which knows better.
+    pub learned: Vec<(Lane, Learned)>,
+    /// Whether the first request of each lane goes alone, until its reply has shown which limits
+    /// there are. For upstreams whose replies name them and whose limits the user did not give.
+    /// Default: no.
+    pub first_alone: bool,
 }
 
 /// When an upstream is used.
@@ -59,6 +67,8 @@ impl UpstreamConfig {
             weight: 1,
             role: Role::Primary,
             serves: None,
+            learned: Vec::new(),
+            first_alone: false,
         }
     }
 }

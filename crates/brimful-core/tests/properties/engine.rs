@@ -147,7 +147,7 @@ fn play(scenario: &Scenario) -> Vec<(Timestamp, Output)> {
 }
 
 /// Timeouts, lost connections and panics of an attempt reach the engine as a transient failure.
-fn any_result(rng: &mut fastrand::Rng, trouble: u8) -> AttemptResult {
+pub(super) fn any_result(rng: &mut fastrand::Rng, trouble: u8) -> AttemptResult {
     if rng.u8(0..10) >= trouble {
         let mut tokens = || rng.u64(0..5_000);
         let usage = Usage {

@@ -16,7 +16,7 @@ use crate::server::Server;
 
 use super::checks::{Attempt, Checks};
 use super::events::{Event, Events};
-use super::flight::{Flight, Sent, read};
+use super::flight::{Flight, Sent, listen, read};
 use super::network::Way;
 use super::report::{Report, least_time};
 use super::sample::Sample;
@@ -436,9 +436,11 @@ impl<'a> Driver<'a> {
     fn deliver(&mut self, slot: u32, serial: u64) {
         let wall_clock = self.run.server.wall_clock_origin + self.now.since(Timestamp::ZERO);
         let now = self.now;
+        let grammar = self.run.client.grammar;
         let Some(sent) = self.sent(slot, serial) else {
             return;
         };
+        let heard = listen(sent, grammar, wall_clock);
         let result = if sent.way == Way::Unsent {
             AttemptResult::NotSent(Failure::new(Class::Transient))
         } else {
@@ -449,6 +451,9 @@ impl<'a> Driver<'a> {
             let quickest = self.report.quickest.get_or_insert(took);
             *quickest = took.min(*quickest);
             self.report.answering += took;
+        }
+        if let Some(heard) = heard {
+            self.input(heard);
         }
         self.ended(slot, result);
     }

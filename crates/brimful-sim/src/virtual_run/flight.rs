@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use brimful_core::{AttemptId, AttemptResult, Charge, Class, Failure, Timestamp};
+use brimful_core::{AttemptId, AttemptResult, Charge, Class, Failure, Input, Timestamp};
+use brimful_providers::observe::{HeaderGrammar, observe};
 use brimful_providers::reply::{self, read_reply};
 use bytes::BytesMut;
 
@@ -35,6 +36,21 @@ pub(super) struct Sent {
     pub(super) ticket: Ticket,
     /// What the client will see; `None` when that is a broken connection.
     pub(super) action: Option<Action>,
+}
+
+/// What the client reads of the limits, by the code of production.
+pub(super) fn listen(sent: &Sent, grammar: HeaderGrammar, wall_clock: Duration) -> Option<Input> {
+    let unix_ms = i64::try_from(wall_clock.as_millis()).unwrap_or(i64::MAX);
+    let observation = match sent.action.as_ref()? {
+        Action::Respond { headers, .. }
+        | Action::Stream { headers, .. }
+        | Action::Truncate { headers, .. } => observe(headers, grammar, unix_ms)?,
+        Action::Reset | Action::Hang => return None,
+    };
+    Some(Input::Observed {
+        attempt: sent.attempt,
+        observation,
+    })
 }
 
 /// What the client makes of what it sees, by the code of production.

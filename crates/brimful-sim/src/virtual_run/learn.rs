@@ -6,6 +6,7 @@
 //! of `tests/virtual_runs/learn.rs` are made of this table.
 
 mod check;
+mod headers;
 mod measure;
 mod windows;
 
@@ -51,6 +52,7 @@ impl Scenario {
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     windows::unknown(&mut all);
+    headers::foreign(&mut all);
     all
 }
 

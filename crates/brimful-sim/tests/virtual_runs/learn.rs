@@ -12,7 +12,7 @@ const SEEDS: u64 = 3;
 const MARGIN: f64 = 2.0;
 
 /// The first word of each part of the table, by which its test finds it.
-const PARTS: [(&str, &str); 1] = [("windows", "unknown window")];
+const PARTS: [(&str, &str); 2] = [("windows", "unknown window"), ("headers", "headers ")];
 
 fn goals_are_met(part: &str) {
     let ours = |scenario: &Scenario| part_of(&scenario.name) == part;
@@ -50,6 +50,11 @@ fn part_of(name: &str) -> &'static str {
 #[test]
 fn a_window_of_unknown_length_is_found_out() {
     goals_are_met("windows");
+}
+
+#[test]
+fn others_who_use_a_limit_that_headers_name_are_left_their_share() {
+    goals_are_met("headers");
 }
 
 #[test]

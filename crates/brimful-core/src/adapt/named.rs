@@ -1,0 +1,148 @@
+//! One limit that the server names: its mirror, and whether what is said of it can be believed.
+
+use std::time::Duration;
+
+use super::mirror::Mirror;
+use super::reading::{self, Bucket};
+use crate::limit::{LimitKind, LimitSpec};
+use crate::observation::Reading;
+use crate::time::Timestamp;
+
+/// Replies in a row whose numbers must make the same bucket.
+const BUCKET_AFTER: u32 = 3;
+
+/// One limit that the server names.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub(super) name: String,
+    /// The window that the server named, if it did.
+    pub(super) said_window: Option<Duration>,
+    pub(super) mirror: Mirror,
+    /// Another amount that replies have named, and how often in a row.
+    pub(super) next: Option<(u64, u32)>,
+    pub(super) bucket: Bucket,
+    pub(super) trust: Trust,
+    /// What others took when it was last told, in thousandths of the rate.
+    pub(super) foreign_told: u32,
+    /// Its place among all limits of the engine, where it is told of.
+    pub(super) place: Option<usize>,
+}
+
+/// Whether replies contradict each other.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Trust {
+    /// The direction of the last jump.
+    pub(super) up: Option<bool>,
+    /// Jumps one way and then the other, less those forgotten.
+    pub(super) turns: u32,
+    /// Replies since the last jump.
+    pub(super) calm: u32,
+    pub(super) doubted: bool,
+}
+
+/// How large requests are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Size {
+    pub(super) mean: f64,
+    pub(super) squares: f64,
+}
+
+impl Size {
+    pub(super) fn add(&mut self, units: u64) {
+        let units = units as f64;
+        let weight = if self.mean == 0.0 { 1.0 } else { 0.02 };
+        self.mean += (units - self.mean) * weight;
+        self.squares += (units * units - self.squares) * weight;
+    }
+
+    /// The mean square ÷ the mean: what a rate varies by when it comes in such requests.
+    pub(super) fn of_rate(&self) -> f64 {
+        if self.mean > 0.0 {
+            (self.squares / self.mean).max(1.0)
+        } else {
+            1.0
+        }
+    }
+}
+
+impl Trust {
+    /// Turns until replies are doubted, and replies without a jump until they are not.
+    const TURNS: u32 = 4;
+    const CALM: u32 = 64;
+
+    /// A reply has moved the level by so much of what the limit holds. Whether the doubt changed.
+    pub(super) fn moved(&mut self, share: f64) -> bool {
+        let before = self.doubted;
+        if share.abs() < 0.15 {
+            self.calm += 1;
+            if self.calm.is_multiple_of(32) {
+                self.turns = self.turns.saturating_sub(1);
+            }
+            if self.calm >= Self::CALM {
+                self.doubted = false;
+            }
+        } else {
+            let up = share > 0.0;
+            if self.up.is_some_and(|last| last != up) {
+                self.turns += 1;
+            }
+            self.up = Some(up);
+            self.calm = 0;
+            self.doubted |= self.turns >= Self::TURNS;
+        }
+        self.doubted != before
+    }
+}
+
+impl Named {
+    pub(super) fn new(now: Timestamp, kind: LimitKind, amount: u64, window: Duration) -> Self {
+        let mut named = Self {
+            name: reading::name(kind, window),
+            said_window: None,
+            mirror: Mirror::new(now, kind, amount, window),
+            next: None,
+            bucket: Bucket::default(),
+            trust: Trust::default(),
+            foreign_told: 0,
+            place: None,
+        };
+        named.bucket_changed();
+        named
+    }
+
+    pub(super) fn spec(&self) -> LimitSpec {
+        let mirror = &self.mirror;
+        let spec = LimitSpec::new(self.name.clone(), mirror.kind, mirror.amount, mirror.window);
+        if self.bucket.is_proven() {
+            spec.burst(mirror.holds())
+        } else {
+            spec
+        }
+    }
+
+    /// What the numbers of a reply say of how the limit is enforced.
+    pub(super) fn judge_bucket(&mut self, reading: &Reading) {
+        let (amount, window) = (self.mirror.amount, self.mirror.window);
+        if self.bucket.add(reading, amount, window, BUCKET_AFTER) {
+            self.bucket_changed();
+        }
+    }
+
+    pub(super) fn bucket_changed(&mut self) {
+        if let Some(holds) = self.bucket.holds() {
+            self.mirror.set_holds(holds);
+        }
+        self.doubt_changed();
+    }
+
+    pub(super) fn doubt_changed(&mut self) {
+        let even = self.trust.doubted || !self.bucket.is_proven();
+        self.mirror.pace_evenly(even);
+        self.mirror.ignore_level(self.trust.doubted);
+    }
+
+    pub(super) fn foreign_permille(&self) -> u32 {
+        let share = self.mirror.foreign_per_s() / self.mirror.per_s();
+        (share * 1000.0).round() as u32
+    }
+}
