@@ -108,7 +108,7 @@ pub(crate) async fn probe(args: &ProbeArgs) -> anyhow::Result<Exit> {
         None => Profile::of_base_url(&api.base_url),
     };
     let (path, body) = request(args, profile)?;
-    let (http, redactor) = target::http(args)?;
+    let (http, redactor, _) = target::http(args)?;
     let mut probe = Probe {
         profile,
         base_url: api.base_url,
@@ -213,7 +213,7 @@ impl Probe {
         let outgoing = Outgoing::post(self.path.as_str(), body.to_owned());
         let transport = Transport::Http(Arc::clone(http));
         let sent = begun.elapsed();
-        let response = transport.send(&outgoing).await;
+        let response = transport.send(&outgoing, &|_| {}).await;
         let response = response
             .map_err(|error| anyhow::anyhow!(redactor.text(&error.to_string())))
             .with_context(|| format!("{} does not answer", self.base_url))?;

@@ -46,8 +46,11 @@ pub use workload::{Amount, Order, Size, Sizes, Workload};
 pub struct VirtualRun {
     /// The engine, as the user would have declared it. Its seed is replaced by the run's.
     pub engine: EngineConfig,
-    /// The provider.
+    /// The provider, of the engine's first upstream.
     pub server: ServerConfig,
+    /// Those of its further upstreams, in their order. Default: none. A run with several is judged
+    /// by the laws that hold for each upstream alone; waits are not bounded.
+    pub further: Vec<ServerConfig>,
     /// What is to be answered.
     pub workload: Workload,
     /// What lies between client and provider. Default: no delay, no loss.
@@ -70,6 +73,9 @@ pub struct VirtualRun {
 pub struct Client {
     /// Longest time of an attempt. Default: 600 s.
     pub timeout: Duration,
+    /// Whether the engine is told of first bytes, as a client does that has answers streamed.
+    /// Default: no.
+    pub sees_first_bytes: bool,
     /// How late each wake-up is. Default: not at all.
     pub wake_late: Delay,
     /// Requests that wait in the engine. Default: 1,024.
@@ -90,6 +96,7 @@ impl Default for Client {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(600),
+            sees_first_bytes: false,
             wake_late: Delay::NONE,
             look_ahead: 1024,
             suspensions: Vec::new(),
@@ -131,6 +138,7 @@ impl VirtualRun {
         Self {
             engine,
             server,
+            further: Vec::new(),
             workload,
             network: Network::default(),
             client: Client::default(),

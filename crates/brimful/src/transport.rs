@@ -94,14 +94,31 @@ impl Transport {
         }
     }
 
-    /// Sends one attempt and waits for the whole answer.
-    pub async fn send(&self, request: &Outgoing) -> Result<Response, SendError> {
+    /// Sends one attempt and waits for the whole answer. `on_early` hears of a stream what comes long
+    /// before its end.
+    pub async fn send(
+        &self,
+        request: &Outgoing,
+        on_early: &OnEarly<'_>,
+    ) -> Result<Response, SendError> {
         match self {
-            Self::Http(http) => http.send(request).await,
-            Self::Mock(mock) => mock.send(request).await,
+            Self::Http(http) => http.send(request, on_early).await,
+            Self::Mock(mock) => mock.send(request, on_early).await,
         }
     }
 }
+
+/// What is known of a stream before its end.
+#[derive(Clone, Copy, Debug)]
+pub enum Early<'a> {
+    /// Its headers have come.
+    Head(&'a HeaderMap),
+    /// Its first event has come.
+    FirstEvent,
+}
+
+/// Hears of a stream before its end.
+pub type OnEarly<'a> = dyn Fn(Early<'_>) + Send + Sync + 'a;
 
 /// The part of a [`Request`] that an attempt needs; cheap to clone.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use brimful_providers::profile::{Auth, CountRule, DialectName, Profile};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::usage;
-use crate::args::{Provider, TargetArgs};
+use crate::args::{Provider, RunArgs, TargetArgs};
 
 /// Says which `api-version` Azure shall answer by, in the SDK's own words.
 const AZURE_API_VERSION: &str = "OPENAI_API_VERSION";
@@ -130,6 +130,19 @@ impl Api {
         }
         wire
     }
+}
+
+/// Whose limits hold: those of the provider that is named, else of whoever is at the address. What
+/// only speaks as another provider does has limits of its own.
+pub(super) fn whose_limits(args: &RunArgs) -> &'static Profile {
+    let found = match args.target.provider {
+        Some(Provider::Known(name)) => Profile::by_name(name),
+        Some(Provider::Mock) => None,
+        None => Api::of(args)
+            .ok()
+            .map(|api| Profile::of_base_url(&api.base_url)),
+    };
+    found.unwrap_or_else(Profile::generic)
 }
 
 /// Where requests of rows go when no flag says it.

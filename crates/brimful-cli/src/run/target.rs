@@ -19,7 +19,25 @@ use crate::variable::unset;
 const MOCK_LATENCY_MS: f64 = 400.0;
 const MOCK_LATENCY_SIGMA: f64 = 0.4;
 
-pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redactor>)> {
+/// Where requests go, and as whom.
+pub(super) struct Aim {
+    pub(super) transport: Transport,
+    pub(super) redactor: Arc<Redactor>,
+    /// As whom, for what is kept of it; `None` for the simulator, which forgets.
+    pub(super) identity: Option<Identity>,
+}
+
+/// What a provider counts together.
+pub(crate) struct Identity {
+    /// Host and port of the address.
+    pub(crate) place: String,
+    /// The key, wherever it stands.
+    pub(crate) secret: Option<SecretString>,
+    /// Organisation and project, where they are named.
+    pub(crate) account: Option<String>,
+}
+
+pub(super) fn aim(args: &RunArgs) -> anyhow::Result<Aim> {
     if args.target.provider == Some(Provider::Mock) {
         if args.target.base_url.is_some() {
             return Err(usage(
@@ -29,17 +47,25 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
         let config = mock_config(args);
         let mock = MockTransport::new(config, args.watch.seed, args.target.timeout)
             .context("the simulator")?;
-        return Ok((Transport::Mock(Arc::new(mock)), Arc::default()));
+        return Ok(Aim {
+            transport: Transport::Mock(Arc::new(mock)),
+            redactor: Arc::default(),
+            identity: None,
+        });
     }
-    let (http, redactor) = http(args)?;
-    Ok((Transport::Http(http), redactor))
+    let (http, redactor, identity) = http(args)?;
+    Ok(Aim {
+        transport: Transport::Http(http),
+        redactor,
+        identity: Some(identity),
+    })
 }
 
-/// The provider's API over HTTP, with the key and the headers that the flags name, and what must
-/// not be shown of them.
+/// The provider's API over HTTP, with the key and the headers that the flags name; what must not be
+/// shown of them; and as whom it is asked.
 pub(crate) fn http(
     args: &impl AsRef<TargetArgs>,
-) -> anyhow::Result<(Arc<HttpTransport>, Arc<Redactor>)> {
+) -> anyhow::Result<(Arc<HttpTransport>, Arc<Redactor>, Identity)> {
     let target = args.as_ref();
     let mut secrets = Vec::new();
     let mut headers = HeaderMap::new();
@@ -57,6 +83,7 @@ pub(crate) fn http(
         headers.entry(name).or_insert(value);
         secrets.push(key);
     }
+    let identity = identity(&api.base_url, &headers);
     let mut options = HttpOptions::new(&*api.base_url);
     options.wire = api.wire();
     options.headers = headers;
@@ -73,14 +100,32 @@ pub(crate) fn http(
             Origin::Environment,
         ));
     }
-    Ok((Arc::new(http), Arc::new(Redactor::new(&secrets))))
+    Ok((Arc::new(http), Arc::new(Redactor::new(&secrets)), identity))
 }
 
-/// Whether requests go to OpenAI itself, so that its way of charging is known.
-pub(super) fn is_openai(args: &RunArgs) -> bool {
-    match args.target.provider {
-        Some(provider) => provider == Provider::Known("openai"),
-        None => Api::of(args).is_ok_and(|api| api.is_own()),
+/// Headers that may hold the key, the most usual first.
+const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+/// Headers that name an account, which a provider counts apart.
+const ACCOUNT_HEADERS: [&str; 2] = ["openai-organization", "openai-project"];
+
+fn identity(base_url: &str, headers: &HeaderMap) -> Identity {
+    let text = |name: &&str| {
+        let value = headers.get(*name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let accounts: Vec<String> = ACCOUNT_HEADERS.iter().filter_map(text).collect();
+    let url: Option<http::Uri> = base_url.parse().ok();
+    let authority = url.as_ref().and_then(http::Uri::authority);
+    // Without what may stand before an `@`.
+    let place = authority.map(|found| found.as_str().rsplit('@').next().unwrap_or_default());
+    Identity {
+        place: place.unwrap_or(base_url).to_ascii_lowercase(),
+        // Without the scheme: the key is the same however it is given.
+        secret: KEY_HEADERS.iter().find_map(text).map(|value| {
+            let key = value.rsplit(' ').next().unwrap_or_default();
+            SecretString::from(key)
+        }),
+        account: (!accounts.is_empty()).then(|| accounts.join("/")),
     }
 }
 

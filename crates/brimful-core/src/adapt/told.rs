@@ -110,6 +110,7 @@ impl Told {
         Learned {
             limits: limits.collect(),
             charges: charges.collect(),
+            ..Learned::new()
         }
     }
 
@@ -126,6 +127,11 @@ impl Told {
         declared: Option<Charge>,
     ) -> Charge {
         self.charges.settle(usage, reserved, declared)
+    }
+
+    /// Whether the server names any limit.
+    pub(crate) const fn names_limits(&self) -> bool {
+        !self.limits.is_empty()
     }
 
     /// Whether the charge is learnt, so that what was declared about settling does not count.

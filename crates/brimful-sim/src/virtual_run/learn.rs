@@ -5,14 +5,18 @@
 //! account of that stretch of virtual time. The figures of `cargo xtask bench learn` and the tests
 //! of `tests/virtual_runs/learn.rs` are made of this table.
 
+mod changes;
 mod check;
 mod headers;
 mod measure;
+mod saturating;
+mod unknown;
+mod upstreams;
 mod windows;
 
 use std::time::Duration;
 
-use brimful_core::EngineConfig;
+use brimful_core::{EngineConfig, Learning};
 
 use crate::config::ServerConfig;
 
@@ -52,6 +56,10 @@ impl Scenario {
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     windows::unknown(&mut all);
+    upstreams::keys(&mut all);
+    unknown::unknown(&mut all);
+    changes::changes(&mut all);
+    saturating::saturating(&mut all);
     headers::foreign(&mut all);
     all
 }
@@ -79,6 +87,9 @@ fn saturated(
         sigma: 0.3,
     };
     run.learns = true;
+    for upstream in &mut run.engine.upstreams {
+        upstream.learning = Learning::Limits;
+    }
     run.sample_every = Some(SECOND);
     run.give_up_after = time + 60 * MINUTE;
     run

@@ -12,7 +12,11 @@ const SEEDS: u64 = 3;
 const MARGIN: f64 = 2.0;
 
 /// The first word of each part of the table, by which its test finds it.
-const PARTS: [(&str, &str); 2] = [("windows", "unknown window"), ("headers", "headers ")];
+const PARTS: [(&str, &str); 3] = [
+    ("windows", "unknown window"),
+    ("headers", "headers "),
+    ("upstreams", "4 keys"),
+];
 
 fn goals_are_met(part: &str) {
     let ours = |scenario: &Scenario| part_of(&scenario.name) == part;
@@ -50,6 +54,11 @@ fn part_of(name: &str) -> &'static str {
 #[test]
 fn a_window_of_unknown_length_is_found_out() {
     goals_are_met("windows");
+}
+
+#[test]
+fn keys_that_die_and_return_leave_nothing_of_the_others_unused() {
+    goals_are_met("upstreams");
 }
 
 #[test]

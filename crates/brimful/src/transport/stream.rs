@@ -49,16 +49,18 @@ impl Incoming {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+    /// Takes the next part in. Says whether the first event came with it.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<bool, SendError> {
         self.bytes = self.bytes.saturating_add(bytes.len());
         if self.bytes > self.bytes_max {
             return Err(SendError::TooLarge(self.bytes_max));
         }
         self.assembler.push(bytes);
-        if self.first_event.is_none() && self.assembler.has_begun() {
+        let begins = self.first_event.is_none() && self.assembler.has_begun();
+        if begins {
             self.first_event = Some(Instant::now());
         }
-        Ok(())
+        Ok(begins)
     }
 
     /// Whether nothing that may follow matters.
