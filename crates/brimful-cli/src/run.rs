@@ -1,5 +1,6 @@
 //! `brimful run`: flags in, a run, an exit code out.
 
+mod aws;
 pub(crate) mod custom;
 mod limits;
 pub(crate) mod provider;
@@ -16,7 +17,7 @@ use brimful::progress::Progress;
 use brimful::report::Price;
 use brimful::request::Request;
 use brimful::run::{Run, RunError, RunOptions, Stop, Summary, Target};
-use brimful::source::{Format, Input, Problem, SourceOptions, first_model, validate};
+use brimful::source::{BatchForm, Format, Input, Problem, SourceOptions, first_model, validate};
 use brimful_providers::profile::CountRule;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -140,6 +141,10 @@ fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
     let mut source = SourceOptions::new(input);
     source.format = requests.input_format.map(|format| match format {
         InputFormat::Batch => Format::Batch,
+        InputFormat::AnthropicBatch => Format::Native(BatchForm::Anthropic),
+        InputFormat::GeminiBatch => Format::Native(BatchForm::Gemini),
+        InputFormat::BedrockBatch => Format::Native(BatchForm::Bedrock),
+        InputFormat::MistralBatch => Format::Native(BatchForm::Mistral),
         InputFormat::Jsonl => Format::Jsonl,
         InputFormat::Csv => Format::Csv,
         InputFormat::Tsv => Format::Tsv,
