@@ -38,6 +38,7 @@ mod saved;
 mod scale;
 mod seeds;
 mod server;
+mod text;
 mod workload;
 mod zoo;
 
@@ -81,6 +82,8 @@ enum Command {
     Bare,
     /// One admission and one engine step of the core, against governor
     Core,
+    /// Tokens counted, and levels read out of headers
+    Text,
     /// `brimful run` against servers with limits and latency, judged by the server's account
     Limits,
     /// `kill -9` in the middle and the same command again: what was lost, what was paid twice
@@ -120,6 +123,7 @@ impl Command {
         match self {
             Self::Bare => bare::run(bench),
             Self::Core => core::run(bench),
+            Self::Text => text::run(bench),
             Self::Limits => limits::run(bench),
             Self::Kill => kill::run(bench),
             Self::Lateness => lateness::run(bench),
@@ -142,6 +146,7 @@ const ROUNDS: u32 = 5;
 /// What the standard table has.
 fn standard(bench: &mut Bench) -> Result<()> {
     core::run(bench)?;
+    text::run(bench)?;
     bare::run(bench)?;
     server::run(bench)?;
     limits::run(bench)?;

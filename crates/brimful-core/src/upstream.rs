@@ -136,7 +136,6 @@ impl Upstream {
     /// Takes over what a live run changes. What was out may be tried again: somebody has been at
     /// the key or the wallet.
     pub(crate) fn reconfigure(&mut self, config: &UpstreamConfig) {
-        self.usage_weights = config.usage_weights;
         let declared = (config.charge_rule, config.settlement);
         if declared != (self.charge_rule, self.settlement) {
             (self.charge_rule, self.settlement) = declared;
@@ -144,6 +143,7 @@ impl Upstream {
                 told.redeclare(declared.0, declared.1);
             }
         }
+        self.usage_weights = config.usage_weights;
         self.weight = config.weight;
         self.role = config.role;
         self.serves.clone_from(&config.serves);
@@ -219,15 +219,17 @@ impl Upstream {
         reserved: &Charge,
         usage: Option<Usage>,
     ) -> Option<Charge> {
-        if let Some(told) = self.told(lane).filter(|told| told.has_learnt_charges()) {
-            return usage.and_then(|usage| told.settle(&usage, reserved));
-        }
-        match self.settlement {
+        let usage = self.weigh(usage?);
+        let declared = match self.settlement {
             Settlement::None => None,
-            Settlement::Usage => usage.map(|usage| Charge {
+            Settlement::Usage => Some(Charge {
                 custom: reserved.custom,
-                ..self.charge_rule.actual(self.usage_weights.of(usage))
+                ..self.charge_rule.actual(usage)
             }),
+        };
+        match self.told(lane).filter(|told| told.has_learnt_charges()) {
+            Some(told) => Some(told.settle(&usage, reserved, declared)),
+            None => declared,
         }
     }
 
@@ -251,6 +253,11 @@ impl Upstream {
         let mut learned = self.told(lane).map(Told::learned).unwrap_or_default();
         self.found.add_to(&mut learned, lane);
         learned
+    }
+
+    /// A usage as the provider counts it.
+    pub(crate) fn weigh(&self, usage: Usage) -> Usage {
+        self.usage_weights.of(usage)
     }
 
     /// The end of its pause, while there is one.

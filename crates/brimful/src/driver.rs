@@ -73,6 +73,8 @@ pub(crate) struct DriverOptions {
     pub(crate) lanes: Arc<ModelLanes>,
     /// How the engine's upstreams are reached, in their order.
     pub(crate) upstreams: Vec<UpstreamOptions>,
+    /// The part of every limit that the run takes, in per cent.
+    pub(crate) share_percent: f64,
     pub(crate) default_output_tokens: u64,
     pub(crate) price: Option<crate::report::Price>,
     pub(crate) spending_cap_usd: Option<f64>,
@@ -152,6 +154,8 @@ pub(crate) struct Driver<'a> {
     /// Answers of 404 and 405 before any other answer.
     misdirected: u32,
     keeping: Keeping,
+    /// Whether the engine's configuration was changed and the engine is to be told.
+    reconfigures: bool,
     /// What people should know, each once.
     notices: Vec<Notice>,
 }
@@ -200,6 +204,7 @@ impl<'a> Driver<'a> {
             source_finished: false,
             misdirected: 0,
             keeping: Keeping::nothing(),
+            reconfigures: false,
             notices: Vec::new(),
         };
         driver.name_limits();
@@ -446,6 +451,10 @@ impl<'a> Driver<'a> {
                 Output::Finish { request, outcome } => self.finish(request, outcome),
                 Output::Event(event) => self.event(now, event),
             }
+        }
+        if std::mem::take(&mut self.reconfigures) {
+            let config = Box::new(self.options.engine.clone());
+            return self.input_at(now, Input::Reconfigure(config));
         }
         let status = self.engine.status(now);
         if status.cooldown_until.is_some() {

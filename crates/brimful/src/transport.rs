@@ -3,6 +3,7 @@
 mod dial;
 mod http1;
 mod mock;
+mod sign;
 mod stream;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::upstreams::ModelNames;
 pub use dial::{Dialer, TargetError};
 pub use http1::{HttpOptions, HttpTransport};
 pub use mock::MockTransport;
+pub use sign::Signer;
 
 /// Where attempts are sent.
 #[derive(Clone, Debug)]
@@ -95,8 +97,8 @@ impl Transport {
         }
     }
 
-    /// Sends one attempt and waits for the whole answer. `on_early` hears of a stream what comes long
-    /// before its end.
+    /// Sends one attempt and waits for the whole answer. `on_early` hears of a stream what comes
+    /// long before its end.
     pub async fn send(
         &self,
         request: &Outgoing,

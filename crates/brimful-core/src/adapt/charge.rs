@@ -219,15 +219,22 @@ impl Charges {
         reserved
     }
 
-    /// What it took in the end; `None` where that does not differ from `reserved`.
-    pub(super) fn settle(&self, usage: &Usage, reserved: &Charge) -> Option<Charge> {
-        let mut actual = *reserved;
+    /// What it took in the end: `declared` for kinds of which nothing was learnt.
+    pub(super) fn settle(
+        &self,
+        usage: &Usage,
+        reserved: &Charge,
+        declared: Option<Charge>,
+    ) -> Charge {
+        let mut reserved = *reserved;
+        let mut actual = declared.unwrap_or(reserved);
         for learner in self.kinds.iter().filter(|learner| learner.learnt) {
-            if let Some(units) = learner.model.count.at_end(usage) {
-                *place(&mut actual, learner.kind) = learner.model.times(units);
-            }
+            let as_reserved = *place(&mut reserved, learner.kind);
+            let at_end = learner.model.count.at_end(usage);
+            let units = at_end.map_or(as_reserved, |units| learner.model.times(units));
+            *place(&mut actual, learner.kind) = units;
         }
-        (actual != *reserved).then_some(actual)
+        actual
     }
 
     /// Whether anything differs from what was declared.

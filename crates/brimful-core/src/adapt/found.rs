@@ -254,6 +254,15 @@ impl Found {
         until.since(now)
     }
 
+    /// Units a second that are searched at; `None` while only what was declared counts.
+    #[cfg(test)]
+    const fn rate(&self) -> Option<f64> {
+        match &self.model {
+            Model::Searched(search) => Some(search.rate()),
+            Model::Declared(_) | Model::Places(_) => None,
+        }
+    }
+
     fn resume(&mut self, now: Timestamp) {
         let Some(pause) = self.pause.take() else {
             return;
@@ -309,3 +318,6 @@ impl Found {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,9 +78,6 @@ impl Level {
         self.level
     }
 
-    pub(super) const fn margin(&self) -> i128 {
-        self.margin
-    }
     pub(super) const fn set_cap(&mut self, cap: i128) {
         self.cap = cap;
     }

@@ -214,18 +214,6 @@ impl Mirror {
         self.level.resume(now);
     }
 
-    pub(super) fn debug(&self) -> String {
-        format!(
-            "level {:.1} margin {:.1} f {:.2} lag {:.2} watched {:.1} ignores {} fit {:?}",
-            self.level.level() as f64 / self.level.scale() as f64,
-            self.level.margin() as f64 / self.level.scale() as f64,
-            self.foreign_per_s,
-            self.lag_s,
-            self.watched_s,
-            self.ignores_level,
-            self.slope.fit()
-        )
-    }
     /// What is left now, in units; nothing before it is known.
     #[cfg(test)]
     pub(super) fn left(&mut self, now: Timestamp) -> i64 {

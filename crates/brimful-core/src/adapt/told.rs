@@ -119,9 +119,14 @@ impl Told {
         self.charges.reserve(cost, declared)
     }
 
-    /// What it took in the end. `None` where that is as reserved, or nothing was learnt.
-    pub(crate) fn settle(&self, usage: &Usage, reserved: &Charge) -> Option<Charge> {
-        self.charges.settle(usage, reserved)
+    /// What it took in the end, where what was declared about that is `declared`.
+    pub(crate) fn settle(
+        &self,
+        usage: &Usage,
+        reserved: &Charge,
+        declared: Option<Charge>,
+    ) -> Charge {
+        self.charges.settle(usage, reserved, declared)
     }
 
     /// Whether the server names any limit.
@@ -344,16 +349,6 @@ impl Told {
                     doubted: named.trust.doubted,
                 });
             }
-        }
-        if std::env::var("DBG").is_ok() {
-            let m = &self.limits[index];
-            eprintln!(
-                "{now:?} mark {:?} {} off {off} {} model {:?}",
-                mark.at,
-                m.name,
-                m.mirror.debug(),
-                model
-            );
         }
         self.tell_foreign(index);
         self.learn_charge(now, mark, index, seen);

@@ -47,7 +47,12 @@ impl Engine {
         let Some(entry) = &mut self.entries[request.0 as usize] else {
             return;
         };
-        let told = self.upstreams[entry.upstream].told_mut(entry.cost.lane);
+        let upstream = &mut self.upstreams[entry.upstream];
+        let usage = match result {
+            AttemptResult::Answered(usage) => usage.map(|usage| upstream.weigh(usage)),
+            _ => None,
+        };
+        let told = upstream.told_mut(entry.cost.lane);
         let (mark, cost) = (&entry.mark, &entry.cost);
         told.over();
         let refusal = match result {
@@ -63,8 +68,8 @@ impl Engine {
         if let Some(failure) = refusal {
             told.refused(now, mark, cost, failure.quota.as_ref());
         }
-        if let AttemptResult::Answered(Some(usage)) = result {
-            told.ended(now, cost, usage);
+        if let Some(usage) = usage {
+            told.ended(now, cost, &usage);
         }
         told.register(now, &mut self.budget);
         self.outputs.extend(told.events().map(Output::Event));

@@ -93,6 +93,32 @@ fn the_rule_that_explains_the_levels_is_found() {
 }
 
 #[test]
+fn an_answer_is_settled_as_learnt_where_something_was_learnt_and_else_as_declared() {
+    let mut charges = Charges::new(ChargeRule::Sum, Settlement::Usage);
+    let request = charge(300, 100);
+    let usage = Usage {
+        input: 280,
+        output: 20,
+        cached: 0,
+    };
+    let model = Model {
+        count: Count::Sum,
+        permille: 2_000,
+    };
+    charges.set(LimitKind::TotalTokens, model);
+    let reserved = reserve(&charges, &request);
+    let declared = ChargeRule::Sum.actual(usage);
+    let actual = charges.settle(&usage, &reserved, Some(declared));
+    assert_eq!((actual.total, actual.input, actual.output), (800, 280, 20));
+    let model = Model {
+        count: Count::SumSettled,
+        permille: 2_000,
+    };
+    charges.set(LimitKind::TotalTokens, model);
+    assert_eq!(charges.settle(&usage, &reserved, Some(declared)).total, 600);
+}
+
+#[test]
 fn less_than_was_sent_is_nobodys_use() {
     let mut charges = Charges::new(ChargeRule::Sum, Settlement::None);
     assert!(!charges.left_over(LimitKind::TotalTokens, 97.0, 100.0));

@@ -18,13 +18,13 @@ const FIRST: u64 = 4;
 const MOST: u64 = 4_096;
 /// Attempts that have to end under a number before it is judged, and at least as many as the
 /// number, so that every place is in it.
-const ENDS_LEAST: u64 = 24;
+const ENDS_LEAST: u64 = 64;
 /// Doubling that brings less is the last.
 const GAIN_LEAST: f64 = 1.05;
 /// A number that brings this part of the most is as good.
 const AS_GOOD: f64 = 0.97;
 /// First bytes may take so many times as long as with little to do. The aim is twice.
-const FIRST_BYTE_MOST: f64 = 1.7;
+const FIRST_BYTE_MOST: f64 = 1.85;
 /// Steps between two numbers, one of which is too small.
 const HALVINGS: u32 = 2;
 /// How long a number is kept before another is tried; doubles up to [`AGAIN_LATEST`].

