@@ -273,6 +273,10 @@ impl<'a> Driver<'a> {
         }
         self.keep_at_the_end();
         progress.send_replace(self.progress());
+        self.into_report()
+    }
+
+    fn into_report(mut self) -> DriverReport {
         DriverReport {
             notices: std::mem::take(&mut self.notices),
             limits: self.limit_progress(),

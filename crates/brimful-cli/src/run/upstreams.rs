@@ -7,8 +7,8 @@ use super::target::{self, Identity};
 use super::usage;
 use crate::args::RunArgs;
 
-/// How each upstream is reached, in the order of the engine's, and as whom; `None` where one of them
-/// is the simulator, which forgets.
+/// How each upstream is reached, in the order of the engine's, and as whom; `None` where one of
+/// them is the simulator, which forgets.
 pub(super) fn ways(
     args: &RunArgs,
     headers: &[Option<HeaderGrammar>],
