@@ -77,7 +77,7 @@ pub(super) fn read(file: &File<'_>, table: &Spanned<DeValue<'_>>) -> anyhow::Res
             }
             "fallback-after" => {
                 let time = units::duration(&file.scalar(name, value)?);
-                upstream.fallback_after = Some(time.map_err(|error| wrong(error.to_string()))?);
+                upstream.fallback_after = Some(time.map_err(wrong)?);
             }
             "models" => upstream.models = Some(models(file, value)?),
             _ => {
