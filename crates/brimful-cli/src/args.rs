@@ -9,6 +9,7 @@ use brimful_providers::profile::Profile;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::UpstreamTable;
 use crate::limits::LimitsArgs;
 use crate::mock::MockArgs;
 use crate::probe::ProbeArgs;
@@ -82,6 +83,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
+    /// The tables `[[upstream]]` of the configuration file.
+    #[arg(skip)]
+    pub(crate) upstreams: Vec<UpstreamArgs>,
+
     #[command(flatten, next_help_heading = "Requests")]
     pub(crate) requests: RequestArgs,
     #[command(flatten, next_help_heading = "Where to")]
@@ -96,6 +101,14 @@ pub(crate) struct RunArgs {
     pub(crate) stop: StopArgs,
     #[command(flatten, next_help_heading = "Watching")]
     pub(crate) watch: WatchArgs,
+}
+
+/// One of several upstreams.
+#[derive(Debug)]
+pub(crate) struct UpstreamArgs {
+    pub(crate) table: UpstreamTable,
+    /// Its own flags as those of a run, with what it takes over from the run.
+    pub(crate) run: RunArgs,
 }
 
 #[derive(Debug, Args)]
@@ -199,6 +212,33 @@ pub(crate) struct TargetArgs {
     /// Largest head of an answer
     #[arg(long, value_name = "BYTES", default_value = "64KB", value_parser = units::bytes)]
     pub(crate) headers_max_bytes: u64,
+}
+
+impl RunArgs {
+    /// Takes over from the run what is not given for this upstream. `given`: whether a flag is, by
+    /// the name of its field.
+    pub(crate) fn inherit(&mut self, run: &Self, given: impl Fn(&str) -> bool) {
+        let (own, target) = (&mut self.target, &run.target);
+        if !given("timeout") {
+            own.timeout = target.timeout;
+        }
+        if !given("connect_timeout") {
+            own.connect_timeout = target.connect_timeout;
+        }
+        if !given("response_max_bytes") {
+            own.response_max_bytes = target.response_max_bytes;
+        }
+        if !given("headers_max_bytes") {
+            own.headers_max_bytes = target.headers_max_bytes;
+        }
+        if !given("learn") {
+            self.limits.learn = run.limits.learn;
+        }
+        self.limits.default_output_tokens = run.limits.default_output_tokens;
+        self.requests.model.clone_from(&run.requests.model);
+        self.watch.seed = run.watch.seed;
+        self.watch.log_format = run.watch.log_format;
+    }
 }
 
 impl AsRef<TargetArgs> for RunArgs {

@@ -128,7 +128,10 @@ impl Outputs {
             (Some(_), Some(path)) => Some(Lookup::open(path, plan.dead_letters.as_deref())?),
             _ => None,
         };
-        let upstream = options.transport.name();
+        let upstream = options
+            .upstreams
+            .first()
+            .map_or_else(String::new, |way| way.transport.name());
         let log = options.attempt_log.take();
         Ok(Self {
             journal,

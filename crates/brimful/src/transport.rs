@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::request::Request;
+use crate::upstreams::ModelNames;
 
 pub use dial::{Dialer, TargetError};
 pub use http1::{HttpOptions, HttpTransport};
@@ -141,6 +142,20 @@ impl Outgoing {
             path: path.into(),
             body: body.into(),
             streams: false,
+        }
+    }
+}
+
+impl Outgoing {
+    /// The same with the upstream's own names for models.
+    pub(crate) fn renamed(self, models: &ModelNames) -> Self {
+        if models.is_empty() {
+            return self;
+        }
+        Self {
+            path: models.path(&self.path),
+            body: models.body(&self.body),
+            ..self
         }
     }
 }

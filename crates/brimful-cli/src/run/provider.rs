@@ -148,6 +148,19 @@ impl Api {
     }
 }
 
+/// A short name for where requests go: the provider's, else the host.
+pub(super) fn name(args: &RunArgs) -> String {
+    match args.target.provider {
+        Some(Provider::Known(name)) => name.to_owned(),
+        Some(Provider::Mock) => "mock".to_owned(),
+        None => {
+            let url = Api::of(args).ok().and_then(|api| api.base_url.parse().ok());
+            let host = url.as_ref().and_then(http::Uri::host);
+            host.unwrap_or("upstream").to_owned()
+        }
+    }
+}
+
 /// Whose limits hold: those of the provider that is named, else of whoever is at the address. What
 /// only speaks as another provider does has limits of its own.
 pub(super) fn whose_limits(args: &RunArgs) -> &'static Profile {

@@ -26,5 +26,6 @@ mod state;
 mod stopping;
 mod templates;
 mod tls;
+mod upstreams;
 mod watching;
 mod workdir;

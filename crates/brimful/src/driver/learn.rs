@@ -54,8 +54,7 @@ impl Driver<'_> {
         };
         self.take_a_share(event);
         // Limits that are learnt come after those that were known.
-        let limits = self.engine.limits().into_iter();
-        self.limit_names = limits.map(|limit| limit.spec.name).collect();
+        self.name_limits();
         let mut line = what;
         line["at_ms"] = self.options.clock.unix_ms(now).into();
         self.outputs.event(&line);
