@@ -17,6 +17,7 @@ mod own;
 mod reading;
 mod slope;
 mod told;
+mod window;
 
 pub(crate) use own::Mark;
 pub(crate) use told::Told;

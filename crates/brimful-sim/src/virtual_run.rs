@@ -28,7 +28,7 @@ pub mod zoo;
 
 use std::time::Duration;
 
-use brimful_core::{EngineConfig, EngineConfigError, Timestamp};
+use brimful_core::{EngineConfig, EngineConfigError, LimitKind, LimitSpec, Timestamp};
 use brimful_providers::observe::HeaderGrammar;
 
 use crate::config::{ConfigError, ServerConfig};
@@ -59,6 +59,9 @@ pub struct VirtualRun {
     /// Whether the engine may find out limits of its own: waits are then not held to the rates that
     /// were declared. Default: no.
     pub learns: bool,
+    /// Whether the server may take something else for tokens than was declared: what starts is then
+    /// not held to the limits on tokens. Default: no.
+    pub charges_differ: bool,
     /// How often the server's account is noted in [`Report::samples`], and with it every time to a
     /// first byte. Not zero. `None`, the default: never.
     pub sample_every: Option<Duration>,
@@ -136,8 +139,20 @@ impl VirtualRun {
             client: Client::default(),
             give_up_after: Duration::from_secs(7 * 24 * 3600),
             learns: false,
+            charges_differ: false,
             sample_every: None,
         }
+    }
+
+    /// The limits that what starts is held to.
+    fn promised(&self) -> Vec<LimitSpec> {
+        let limits = self.engine.upstreams[0].limits.iter();
+        let counts_tokens = |spec: &LimitSpec| {
+            use LimitKind::{InputTokens, OutputTokens, TotalTokens};
+            matches!(spec.kind, TotalTokens | InputTokens | OutputTokens)
+        };
+        let limits = limits.filter(|spec| !self.charges_differ || !counts_tokens(spec));
+        limits.cloned().collect()
     }
 
     /// Runs to the end. Equal seeds give equal reports.

@@ -26,6 +26,8 @@ const BETTER: f64 = 0.3;
 const PLAIN: f64 = 0.15;
 /// Factors closer to each other are the same: estimates of tokens differ by as much.
 const SAME: f64 = 0.08;
+/// Requests from which it is judged what single ones can have taken at most.
+const BOUNDS: usize = 32;
 /// Factors beyond are errors of the server's.
 const FACTORS: (f64, f64) = (0.1, 10.0);
 
@@ -55,6 +57,8 @@ struct Learner {
     begin: Option<Point>,
     /// What servers said outright, by way of counting.
     said: Vec<Said>,
+    /// What single requests can have taken at most, by the present way of counting: quotients.
+    bounds: Vec<f64>,
 }
 
 /// A moment: time, what had been taken until then beyond what is known, what was sent.
@@ -170,6 +174,7 @@ impl Charges {
                 lines: vec![Line::default(); Count::of(kind).len()],
                 begin: None,
                 said: vec![Said::default(); Count::of(kind).len()],
+                bounds: Vec::with_capacity(BOUNDS),
             }),
         }
     }
@@ -271,6 +276,13 @@ impl Charges {
         learner.seen(point, per_s)
     }
 
+    /// After a request was admitted the limit lacked `gone` of all that it holds: the request took
+    /// no more. Whether that changes anything.
+    pub(super) fn at_most(&mut self, kind: LimitKind, cost: &Cost, gone: u64) -> bool {
+        self.of(kind)
+            .is_some_and(|learner| learner.at_most(cost, gone))
+    }
+
     /// Nothing leads from what was seen last to what will be seen next.
     pub(super) fn interrupted(&mut self, kind: LimitKind) {
         if let Some(learner) = self.of(kind) {
@@ -367,6 +379,22 @@ impl Learner {
         self.change(counts[best], factor)
     }
 
+    fn at_most(&mut self, cost: &Cost, gone: u64) -> bool {
+        let ours = self.model.count.at_admission(cost);
+        if ours == 0 || matches!(self.model.count, Count::Produced) {
+            return false;
+        }
+        self.bounds.push(gone as f64 / ours as f64);
+        if self.bounds.len() < BOUNDS {
+            return false;
+        }
+        self.bounds.sort_unstable_by(f64::total_cmp);
+        let bound = self.bounds[BOUNDS / 4];
+        self.bounds.clear();
+        // A quarter of them say so, not only what somebody has estimated badly.
+        bound < self.model.factor() * (1.0 - SAME) && self.change(self.model.count, bound)
+    }
+
     fn change(&mut self, count: Count, factor: f64) -> bool {
         // What is as good as declared is as declared.
         let factor = if (factor - 1.0).abs() < SAME {
@@ -385,6 +413,7 @@ impl Learner {
         self.model = model;
         self.learnt = true;
         self.begin = None;
+        self.bounds.clear();
         true
     }
 }

@@ -5,6 +5,8 @@
 //! account of that stretch of virtual time. The figures of `cargo xtask bench learn` and the tests
 //! of `tests/virtual_runs/learn.rs` are made of this table.
 
+mod changes;
+mod charge;
 mod check;
 mod headers;
 mod measure;
@@ -53,6 +55,9 @@ pub fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     windows::unknown(&mut all);
     headers::foreign(&mut all);
+    headers::misleading(&mut all);
+    charge::wrong(&mut all);
+    changes::with_headers(&mut all);
     all
 }
 
