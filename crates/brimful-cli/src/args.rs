@@ -1,5 +1,7 @@
 //! The flags of every command. What is typed here can also stand in `brimful.toml`.
 
+mod limits;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,8 +9,12 @@ use brimful_providers::profile::Profile;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::limits::LimitsArgs;
 use crate::mock::MockArgs;
-use crate::units::{self, Burst};
+use crate::probe::ProbeArgs;
+use crate::units;
+
+pub(crate) use limits::{Charge, LimitArgs, LimitShape, Settle, Switch};
 
 /// Pushes LLM API requests through rate limits: at the full rate, never over it, losing nothing.
 #[derive(Debug, Parser)]
@@ -29,6 +35,10 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Serve a fake provider with limits, latency and faults, to test programs with
     Mock(Box<MockArgs>),
+    /// Print what is known of a provider's limits, and from where
+    Limits(LimitsArgs),
+    /// Ask the real server what it says of its limits
+    Probe(Box<ProbeArgs>),
     /// Print a completion script for a shell
     Completions {
         /// The shell to complete for
@@ -117,9 +127,14 @@ pub(crate) struct RequestArgs {
     /// Column that names each row; must be unique. Default: the row number
     #[arg(long, value_name = "COLUMN")]
     pub(crate) id_column: Option<String>,
-    /// Column with the input tokens of each row. Default: characters / 4
+    /// Column with the input tokens of each row. Default: as --count says
     #[arg(long, value_name = "COLUMN")]
     pub(crate) estimate_column: Option<String>,
+    /// How input tokens are counted: chars, characters / 4, or exact, by the tokenizer of the model
+    /// where that is public (OpenAI's families; others by characters). Default: as the provider
+    /// counts, which `brimful limits` tells
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub(crate) count: Option<Count>,
     /// Only the first N rows
     #[arg(long, value_name = "N", value_parser = units::amount)]
     pub(crate) first: Option<u64>,
@@ -132,6 +147,12 @@ pub(crate) struct RequestArgs {
     /// Longest line of the input
     #[arg(long, value_name = "BYTES", default_value = "64MB", value_parser = units::bytes)]
     pub(crate) line_max_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Count {
+    Chars,
+    Exact,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -175,6 +196,12 @@ pub(crate) struct TargetArgs {
     pub(crate) headers_max_bytes: u64,
 }
 
+impl AsRef<TargetArgs> for RunArgs {
+    fn as_ref(&self) -> &TargetArgs {
+        &self.target
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Provider {
     /// The name of a profile.
@@ -189,80 +216,6 @@ fn provider() -> impl TypedValueParser<Value = Provider> {
         let known = Profile::names().find(|name| *name == given);
         known.map_or(Provider::Mock, Provider::Known)
     })
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct LimitArgs {
-    /// Requests a minute
-    #[arg(long, value_name = "N", value_parser = units::positive)]
-    pub(crate) rpm: Option<u64>,
-    /// Requests a second
-    #[arg(long, value_name = "N", value_parser = units::positive)]
-    pub(crate) rps: Option<u64>,
-    /// Requests a day (any 24 hours)
-    #[arg(long, value_name = "N", value_parser = units::positive)]
-    pub(crate) rpd: Option<u64>,
-    /// Tokens a minute, input and output
-    #[arg(long, value_name = "N", value_parser = units::positive)]
-    pub(crate) tpm: Option<u64>,
-    /// Input tokens a minute
-    #[arg(long, value_name = "N", value_parser = units::positive)]
-    pub(crate) itpm: Option<u64>,
-    /// Output tokens a minute
-    #[arg(long, value_name = "N", value_parser = units::positive)]
-    pub(crate) otpm: Option<u64>,
-    /// Tokens a day (any 24 hours)
-    #[arg(long, value_name = "N", value_parser = units::positive)]
-    pub(crate) tpd: Option<u64>,
-    /// Most requests in flight. auto: as many as the rate needs, 64 when no rate is given
-    #[arg(long, value_name = "N|auto", default_value = "auto")]
-    pub(crate) concurrency: String,
-    /// How the server enforces the limits. paced is for servers of which this is not known and uses
-    /// 99.1 % of the rate; token-bucket uses all of it; sliding and fixed windows never see more
-    /// than the limit, whatever their phase, and lose what --jitter takes
-    #[arg(long, value_enum, default_value = "paced")]
-    pub(crate) limit_shape: LimitShape,
-    /// What may be sent at once: requests, or a time (1s: one second of every rate). The capacity
-    /// of the server's buckets, or a part of its windows that surely nobody has used. Without it
-    /// nothing is sent in bursts. Needs a --limit-shape other than paced
-    #[arg(long, value_name = "N|TIME", value_parser = units::burst)]
-    pub(crate) burst: Option<Burst>,
-    /// Variation of the delay to the server that must not lead over a limit. Default: 0.5 % of each
-    /// window for paced; for sliding and fixed the same, but 50ms to 300ms; 300ms for a bucket with
-    /// a declared burst
-    #[arg(long, value_name = "TIME", value_parser = units::duration)]
-    pub(crate) jitter: Option<Duration>,
-    /// What a request is charged before it is sent, of estimated input and max_tokens. Default: max
-    /// for openai, else sum
-    #[arg(long, value_enum)]
-    pub(crate) charge: Option<Charge>,
-    /// Whether the server corrects a charge by the usage it reports
-    #[arg(long, value_enum, default_value = "none")]
-    pub(crate) settle: Settle,
-    /// Output tokens assumed where a request sets no max_tokens
-    #[arg(long, value_name = "N", default_value = "1024", value_parser = units::amount)]
-    pub(crate) default_output_tokens: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LimitShape {
-    Paced,
-    TokenBucket,
-    Sliding,
-    Fixed,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Charge {
-    Max,
-    Sum,
-    Input,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum Settle {
-    None,
-    Usage,
 }
 
 #[derive(Debug, Args)]

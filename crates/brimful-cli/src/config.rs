@@ -146,6 +146,12 @@ impl File<'_> {
                     argv.push(flag(format!("{}={value}", param.get_ref())));
                 }
             }
+            DeValue::Table(items) if name == "limit" => {
+                for (limit, item) in items {
+                    let rest = self.scalar(name, item)?;
+                    argv.push(flag(format!("{}={rest}", limit.get_ref())));
+                }
+            }
             DeValue::Table(items) if name == "header" => {
                 for (header, item) in items {
                     argv.push(flag(format!(
@@ -211,7 +217,16 @@ fn key_of(arg: &Arg) -> Option<&str> {
 /// The known name that was probably meant, or all of them.
 pub(crate) fn hint(name: &str, known: &[&str]) -> String {
     // Jaro-Winkler likes common beginnings; short names with two letters swapped need the other.
+    let letters = |word: &str| {
+        let mut letters: Vec<char> = word.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
     let closeness = |candidate: &str| {
+        // Of short names, `rmp` is nearer to `ramp` by any measure, and is `rpm` all the same.
+        if letters(candidate) == letters(name) {
+            return 2.0;
+        }
         let winkler = strsim::jaro_winkler(name, candidate);
         winkler.max(1.1 * strsim::normalized_damerau_levenshtein(name, candidate))
     };

@@ -3,8 +3,10 @@
 mod args;
 mod config;
 mod exit;
+mod limits;
 mod mock;
 mod pages;
+mod probe;
 mod run;
 mod screen;
 mod signals;
@@ -45,6 +47,8 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&runtime, *args),
         Command::Mock(args) => runtime.block_on(mock::mock(&args)),
+        Command::Limits(args) => limits::limits(&args),
+        Command::Probe(args) => runtime.block_on(probe::probe(&args)),
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { command } => pages::man(command.as_deref()),
     };

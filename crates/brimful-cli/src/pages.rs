@@ -33,7 +33,7 @@ pub(crate) fn man(name: Option<&str>) -> anyhow::Result<Exit> {
 }
 
 /// As a whole, and content when the reader has seen enough of it.
-fn print(text: &[u8]) -> anyhow::Result<Exit> {
+pub(crate) fn print(text: &[u8]) -> anyhow::Result<Exit> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),

@@ -1,11 +1,14 @@
 //! `brimful run`: flags in, a run, an exit code out.
 
+pub(crate) mod custom;
 mod limits;
-mod provider;
+pub(crate) mod provider;
 mod report;
-mod target;
+mod state;
+pub(crate) mod target;
 
 use std::io::Write;
+use std::sync::Arc;
 
 use brimful::driver::Control;
 use brimful::journal::Durability;
@@ -13,8 +16,8 @@ use brimful::progress::Progress;
 use brimful::report::Price;
 use brimful::request::Request;
 use brimful::run::{Run, RunError, RunOptions, Stop, Summary, Target};
-use brimful::source::{Format, Input, Problem, SourceOptions, validate};
-use brimful_core::{Decision, Timestamp};
+use brimful::source::{Format, Input, Problem, SourceOptions, first_model, validate};
+use brimful_providers::profile::CountRule;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
@@ -48,6 +51,7 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, args: RunArgs) -> anyhow::R
         let screen = tokio::spawn(screen::show(
             args.watch.progress,
             args.watch.progress_every,
+            args.watch.log_format,
             run.totals(),
             progress,
         ));
@@ -160,6 +164,11 @@ fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
     source.params = params(&requests.param)?;
     source.id_column.clone_from(&requests.id_column);
     source.estimate_column.clone_from(&requests.estimate_column);
+    source.count = match requests.count {
+        Some(args::Count::Exact) => CountRule::Exact,
+        Some(args::Count::Chars) => CountRule::Chars,
+        None => provider::count(args),
+    };
     source.first = requests.first;
     source.line_max_bytes = usize::try_from(requests.line_max_bytes).unwrap_or(usize::MAX);
     Ok(source)
@@ -189,12 +198,23 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
             ));
         }
     };
-    let concurrency = limits::concurrency(args)?;
-    let engine = limits::engine(args, concurrency)?;
-    limits::budget(&engine)?;
-    let (transport, redactor) = target::transport(args)?;
-    let mut options = RunOptions::new(source, target, transport, engine);
-    options.redactor = redactor;
+    let model = first_model(&source);
+    let concurrency = limits::concurrency(args, model.as_deref())?;
+    let limits = limits::limits(args, model.as_deref(), concurrency)?;
+    for note in &limits.told {
+        say(args.watch.log_format, "note", note);
+    }
+    let mut source = source;
+    source.units = limits.units;
+    source.lanes = limits.lanes;
+    let aim = target::aim(args)?;
+    let mut options = RunOptions::new(source, target, aim.transport, limits.engine);
+    options.keep = aim
+        .identity
+        .and_then(|who| state::keep(args, model.as_deref(), &limits.notes, &who));
+    options.limits = limits.notes;
+    options.headers = limits.headers;
+    options.redactor = aim.redactor;
     options.journal.clone_from(&args.outputs.journal);
     options.durability = match args.outputs.durability {
         args::Durability::Power => Durability::Power,
@@ -241,23 +261,18 @@ fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
             "--strict reads the input twice: give a file, not standard input",
         ));
     }
-    let engine = limits::engine(args, 1)?;
-    let budget = limits::budget(&engine)?;
+    let limits = limits::limits(args, first_model(source).as_deref(), 1)?;
     let mut fits = |request: &Request| {
-        let output = request
-            .max_output_tokens
-            .unwrap_or(args.limits.default_output_tokens);
-        let charge = engine.upstreams[0]
-            .charge_rule
-            .charge(request.input_tokens, output);
-        match budget.decide(Timestamp::ZERO, &charge) {
-            Decision::Never(never) => Some(never.to_string()),
-            _ => None,
-        }
+        let cost = request.cost(args.limits.default_output_tokens);
+        limits.never(&cost)
     };
-    let found = validate(source.clone(), PROBLEMS_SHOWN, &mut fits)
-        .map_err(|error| usage(chain(&error)))?;
-    let file = match &source.input {
+    let mut source = source.clone();
+    source.units.clone_from(&limits.units);
+    source.lanes = Arc::clone(&limits.lanes);
+    let input = source.input.clone();
+    let found =
+        validate(source, PROBLEMS_SHOWN, &mut fits).map_err(|error| usage(chain(&error)))?;
+    let file = match &input {
         Input::Path(path) => path.display().to_string(),
         _ => "input".to_owned(),
     };

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::sync::watch;
 
 use crate::args;
+use crate::run::say;
 
 /// Width of the bar itself.
 const BAR_COLUMNS: usize = 24;
@@ -20,19 +21,48 @@ const RECENT: Duration = Duration::from_secs(5);
 pub(crate) async fn show(
     style: args::ProgressStyle,
     every: Duration,
+    format: args::LogFormat,
     totals: Totals,
     mut progress: watch::Receiver<Progress>,
 ) {
     let terminal = std::io::stderr().is_terminal();
+    let told = Told { format, count: 0 };
     match style {
-        args::ProgressStyle::None => {}
-        args::ProgressStyle::Json => lines(every, &totals, &mut progress).await,
-        args::ProgressStyle::Auto if !terminal => lines(every, &totals, &mut progress).await,
-        args::ProgressStyle::Auto | args::ProgressStyle::Bar => bar(&totals, &mut progress).await,
+        args::ProgressStyle::None => notices(told, &mut progress).await,
+        args::ProgressStyle::Json => lines(every, told, &totals, &mut progress).await,
+        args::ProgressStyle::Auto if !terminal => {
+            lines(every, told, &totals, &mut progress).await;
+        }
+        args::ProgressStyle::Auto | args::ProgressStyle::Bar => {
+            bar(told, &totals, &mut progress).await;
+        }
     }
 }
 
-async fn bar(totals: &Totals, progress: &mut watch::Receiver<Progress>) {
+/// Which notices were told.
+struct Told {
+    format: args::LogFormat,
+    count: usize,
+}
+
+impl Told {
+    /// Tells those that are new.
+    fn tell(&mut self, progress: &Progress) {
+        for notice in progress.notices.iter().skip(self.count) {
+            say(self.format, notice.level, &notice.text);
+        }
+        self.count = progress.notices.len();
+    }
+}
+
+async fn notices(mut told: Told, progress: &mut watch::Receiver<Progress>) {
+    while progress.changed().await.is_ok() {
+        let now = progress.borrow_and_update().clone();
+        told.tell(&now);
+    }
+}
+
+async fn bar(mut told: Told, totals: &Totals, progress: &mut watch::Receiver<Progress>) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
     let template = format!("{{bar:{BAR_COLUMNS}.green/dim}} {{msg}}\n{{prefix:.dim}}");
     let style = ProgressStyle::with_template(&template)
@@ -42,6 +72,9 @@ async fn bar(totals: &Totals, progress: &mut watch::Receiver<Progress>) {
     let mut rate = Rate::default();
     while progress.changed().await.is_ok() {
         let now = progress.borrow_and_update().clone();
+        if now.notices.len() > told.count {
+            bar.suspend(|| told.tell(&now));
+        }
         let total = totals.rows();
         let done = done(&now, totals);
         rate.note(now.at, done);
@@ -59,11 +92,17 @@ async fn bar(totals: &Totals, progress: &mut watch::Receiver<Progress>) {
     bar.finish_and_clear();
 }
 
-async fn lines(every: Duration, totals: &Totals, progress: &mut watch::Receiver<Progress>) {
+async fn lines(
+    every: Duration,
+    mut told: Told,
+    totals: &Totals,
+    progress: &mut watch::Receiver<Progress>,
+) {
     let mut rate = Rate::default();
     let mut next = Instant::now() + every;
     while progress.changed().await.is_ok() {
         let now = progress.borrow_and_update().clone();
+        told.tell(&now);
         rate.note(now.at, done(&now, totals));
         if now.at < next {
             continue;

@@ -87,6 +87,55 @@ pub(crate) fn burst(text: &str) -> Result<Burst, String> {
     }
 }
 
+/// A part of a whole, in millionths: more than none, at most all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share(u32);
+
+impl Share {
+    /// All of it.
+    pub(crate) const WHOLE: Self = Self(1_000_000);
+
+    /// The part of an amount, rounded down, but at least one.
+    pub(crate) fn of(self, amount: u64) -> u64 {
+        let part = u128::from(amount) * u128::from(self.0) / 1_000_000;
+        u64::try_from(part).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Whether nothing of an amount is lost or added by rounding.
+    pub(crate) fn is_exact(self, amount: u64) -> bool {
+        (u128::from(amount) * u128::from(self.0)).is_multiple_of(1_000_000)
+    }
+
+    /// In per cent.
+    pub(crate) fn percent(self) -> f64 {
+        f64::from(self.0) / 10_000.0
+    }
+}
+
+/// `50%`, `12.5%`.
+pub(crate) fn share(text: &str) -> Result<Share, String> {
+    let wrong = || format!("`{text}` is no part such as 50% (more than 0%, at most 100%)");
+    let digits = text.trim().strip_suffix('%').ok_or_else(wrong)?.trim();
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty()
+        || whole.len() > 3
+        || fraction.len() > 4
+        || !plain(whole)
+        || !plain(fraction)
+    {
+        return Err(wrong());
+    }
+    // Four digits of a per cent are millionths.
+    let millionths: u32 = format!("{whole}{fraction:0<4}")
+        .parse()
+        .map_err(|_| wrong())?;
+    match millionths {
+        1..=1_000_000 => Ok(Share(millionths)),
+        _ => Err(wrong()),
+    }
+}
+
 /// Bytes: `64MB`, `16MiB`, `65536`.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is not a size such as 65536, 64KB or 64MB");
@@ -171,6 +220,34 @@ mod tests {
         assert_eq!(burst("2s"), Ok(Burst::Time(Duration::from_secs(2))));
         assert!(burst("0").is_err());
         assert!(burst("0s").is_err());
+    }
+
+    #[test]
+    fn a_share_is_more_than_nothing_and_at_most_all() {
+        for (text, of_thousand) in [
+            ("50%", 500),
+            (" 12.5 %", 125),
+            ("100%", 1000),
+            ("0.0001%", 1),
+        ] {
+            assert_eq!(share(text).unwrap().of(1000), of_thousand, "{text}");
+        }
+        assert_eq!(share("33%").unwrap().of(10), 3, "rounded down");
+        assert!((share("33%").unwrap().percent() - 33.0).abs() < 1e-9);
+        for text in [
+            "",
+            "50",
+            "0%",
+            "100.0001%",
+            "101%",
+            "-5%",
+            "x%",
+            "%",
+            "1.23456%",
+        ] {
+            assert!(share(text).is_err(), "{text}");
+        }
+        assert_eq!(Share::WHOLE.of(u64::MAX), u64::MAX);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod hearing;
 mod pump;
 mod setup;
 
-use crate::adapt::Mark;
+use crate::adapt::{Mark, Sent};
 use crate::budget::{Balance, Budget, LimitStatus, Reservation};
 use crate::charge::{Cost, Lane};
 use crate::event::Event;
@@ -66,6 +66,9 @@ pub enum Input {
         /// What an attempt will cost, and the lane that it goes in.
         cost: Cost,
     },
+    /// The first byte of a streamed answer has come; to be said at once. Nothing else needs it than
+    /// an upstream whose places are searched ([`Learning::Concurrency`](crate::Learning)).
+    FirstByte(AttemptId),
     /// The reply to an attempt has named levels of limits. To be given before [`Input::Finished`],
     /// as soon as the headers are read.
     Observed {
@@ -177,6 +180,8 @@ struct Entry {
     first_attempt: Timestamp,
     started: Timestamp,
     reservation: Option<Reservation>,
+    /// Its last attempt, as what is found out remembers it.
+    sent: Sent,
     /// Where the attempt in flight stands among all that was sent.
     mark: Mark,
     /// What its reply has said of the limits.
@@ -256,6 +261,7 @@ impl Engine {
         self.take_in(now, &input);
         match input {
             Input::Submit { request, cost } => self.submit(now, request, cost),
+            Input::FirstByte(attempt) => self.first_byte(now, attempt),
             Input::Observed {
                 attempt,
                 observation,
@@ -316,8 +322,7 @@ impl Engine {
     #[must_use]
     pub fn learned(&self, upstream: UpstreamId, lane: Lane) -> Learned {
         let upstream = self.upstreams.get(upstream.index());
-        let told = upstream.and_then(|upstream| upstream.told(lane));
-        told.map(|told| told.learned()).unwrap_or_default()
+        upstream.map_or_else(Learned::new, |upstream| upstream.learned(lane))
     }
 
     /// What a limit counts at `now`, oldest first, to be counted on by a later run: for windows
@@ -376,6 +381,7 @@ impl Engine {
             first_attempt: now,
             started: now,
             reservation: None,
+            sent: Sent::default(),
             mark: Mark::default(),
             observation: None,
             upstream: 0,
@@ -383,6 +389,15 @@ impl Engine {
             cancelled: false,
         });
         self.queue.push_fresh(cost.lane, (age, request));
+    }
+
+    fn first_byte(&mut self, now: Timestamp, attempt: AttemptId) {
+        let entry = self.entries.get(attempt.request.0 as usize);
+        let entry = entry.and_then(Option::as_ref);
+        if let Some(entry) = entry.filter(|entry| entry.attempts == attempt.number) {
+            let found = self.upstreams[entry.upstream].found_mut();
+            found.first_byte(now, entry.cost.lane, &entry.sent);
+        }
     }
 
     fn cancel(&mut self, request: RequestId) {

@@ -13,6 +13,11 @@ pub struct Learned {
     pub limits: Vec<LearnedLimit>,
     /// What the server takes for requests, where that differs from what was declared.
     pub charges: Vec<LearnedFactor>,
+    /// What the server allows or how it counts, found out by what it refused without a word.
+    pub rates: Vec<LearnedRate>,
+    /// How many requests in flight brought the most tokens. `None` when that was not searched, or
+    /// not found.
+    pub places: Option<u64>,
 }
 
 impl Learned {
@@ -22,6 +27,8 @@ impl Learned {
         Self {
             limits: Vec::new(),
             charges: Vec::new(),
+            rates: Vec::new(),
+            places: None,
         }
     }
 }
@@ -59,6 +66,31 @@ impl LearnedLimit {
             burst: None,
             jitter: None,
             foreign_permille: 0,
+        }
+    }
+}
+
+/// A rate that was found out by refusals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LearnedRate {
+    /// What is counted.
+    pub kind: LimitKind,
+    /// Units of the kind that were let through in an hour, at that rate.
+    pub per_hour: u64,
+    /// The window by which a declared limit turned out to be judged. `None` where no limit was
+    /// declared, or none that holds.
+    pub window: Option<Duration>,
+}
+
+impl LearnedRate {
+    /// So many units an hour, judged by no window that is known.
+    #[must_use]
+    pub const fn new(kind: LimitKind, per_hour: u64) -> Self {
+        Self {
+            kind,
+            per_hour,
+            window: None,
         }
     }
 }

@@ -48,11 +48,11 @@ pub use engine::{
     RequestId, Status, StopReason,
 };
 pub use event::Event;
-pub use learned::{Learned, LearnedCharge, LearnedFactor, LearnedLimit};
+pub use learned::{Learned, LearnedCharge, LearnedFactor, LearnedLimit, LearnedRate};
 pub use limit::{Decision, LimitKind, LimitSpec, LimitSpecError, Never, Ramp, Shape, Taken};
 pub use observation::{Observation, QuotaNumbers, Reading, Reset};
 pub use outcome::{Class, Failure, Scope, Usage};
 pub use retry::RetryPolicy;
 pub use time::Timestamp;
 pub use timer::Timer;
-pub use upstream::{Role, UpstreamConfig, UpstreamId, UpstreamState, UpstreamStatus};
+pub use upstream::{Learning, Role, UpstreamConfig, UpstreamId, UpstreamState, UpstreamStatus};

@@ -9,7 +9,7 @@ mod reach;
 
 use std::time::Duration;
 
-use crate::adapt::Told;
+use crate::adapt::{FoundByLane, Told};
 use crate::charge::{Charge, ChargeRule, Cost, Lane, Settlement, UsageWeights};
 use crate::engine::StopReason;
 use crate::learned::Learned;
@@ -22,7 +22,7 @@ use health::{Condition, Health};
 use reach::Reach;
 
 pub(crate) use choice::{Asked, Choice, Chooser, Hold, Way};
-pub use config::{Role, UpstreamConfig};
+pub use config::{Learning, Role, UpstreamConfig};
 
 /// An upstream by its place in [`EngineConfig::upstreams`](crate::EngineConfig::upstreams). One
 /// that is added to a live engine gets a number of its own; none is used twice.
@@ -79,6 +79,8 @@ pub(crate) struct Upstream {
     serves: Option<Vec<Lane>>,
     /// Its limits, also those that it shares.
     pub(crate) limits: Vec<usize>,
+    /// What is found out where it says nothing.
+    found: FoundByLane,
     id: UpstreamId,
     /// What it says of its limits, by lane.
     told: Vec<Told>,
@@ -115,6 +117,7 @@ impl Upstream {
             role: config.role,
             serves: config.serves.clone(),
             limits: Vec::new(),
+            found: FoundByLane::new(config),
             id,
             told: Vec::new(),
             learned: config.learned.clone(),
@@ -144,6 +147,7 @@ impl Upstream {
         self.weight = config.weight;
         self.role = config.role;
         self.serves.clone_from(&config.serves);
+        self.found.reconfigure(config);
         self.out = None;
         self.parking = Parking::default();
         self.retired = false;
@@ -229,6 +233,28 @@ impl Upstream {
         }
     }
 
+    /// When what was found out lets something start in a lane, or `now`. What the server itself
+    /// says of the lane goes before.
+    #[inline]
+    pub(crate) fn earliest(&self, now: Timestamp, lane: Lane) -> Timestamp {
+        if self.told(lane).is_some_and(Told::names_limits) {
+            return now;
+        }
+        self.found.earliest(now, lane)
+    }
+
+    /// What is found out where it says nothing.
+    pub(crate) const fn found_mut(&mut self) -> &mut FoundByLane {
+        &mut self.found
+    }
+
+    /// What a run has learnt of a lane, for the next one.
+    pub(crate) fn learned(&self, lane: Lane) -> Learned {
+        let mut learned = self.told(lane).map(Told::learned).unwrap_or_default();
+        self.found.add_to(&mut learned, lane);
+        learned
+    }
+
     /// A usage as the provider counts it.
     pub(crate) fn weigh(&self, usage: Usage) -> Usage {
         self.usage_weights.of(usage)
@@ -262,6 +288,7 @@ impl Upstream {
     #[inline]
     pub(crate) fn wake(&mut self, now: Timestamp) -> bool {
         self.condition.wake(now);
+        self.found.advance(now);
         self.cooldown.until(now).is_none() && self.cooldown.ends()
     }
 
@@ -298,15 +325,17 @@ impl Upstream {
         }
     }
 
-    /// A 429 for speed. Returns the new end of its pause if it moved.
+    /// A 429 for speed, and how long to wait: as the server said, or as was found out. Returns the
+    /// new end of its pause if it moved.
     pub(crate) fn throttled(
         &mut self,
         now: Timestamp,
         started: Timestamp,
-        retry_after: Option<Duration>,
+        (retry_after, unasked): (Option<Duration>, Option<Duration>),
         policy: &RetryPolicy,
     ) -> Option<Timestamp> {
-        self.cooldown.throttled(now, started, retry_after, policy)
+        self.cooldown
+            .throttled(now, started, retry_after, unasked, policy)
     }
 
     /// An attempt could not be sent. Returns the end of its pause, and whether that moved; `None`

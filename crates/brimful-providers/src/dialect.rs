@@ -16,7 +16,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use body::{BodyError, MESSAGES_MAX_TOKENS, Prompt, build_body};
-pub use estimate::{Estimate, LOW_DETAIL_TOKENS, MEDIA_TOKENS, estimate};
+pub use estimate::{Estimate, LOW_DETAIL_TOKENS, MEDIA_TOKENS, estimate, estimate_by};
 pub use json::{Json, JsonText};
 pub use model::model_of;
 pub use path::{MAX_PATH_BYTES, PathError, check_path};

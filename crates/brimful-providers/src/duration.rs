@@ -11,8 +11,7 @@ use jiff::civil::DateTime;
 use jiff::fmt::{rfc2822, strtime};
 use jiff::tz::TimeZone;
 
-pub(crate) use self::headers::server_unix_ms;
-pub use self::headers::{BodyHint, retry_after};
+pub use self::headers::{BodyHint, retry_after, server_unix_ms};
 
 const NANOS_PER_SEC: u128 = 1_000_000_000;
 const NANOS_PER_MS: i128 = 1_000_000;

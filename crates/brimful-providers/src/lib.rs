@@ -3,6 +3,7 @@
 //! No sockets and no clock: where a header holds an absolute instant, the caller passes the wall
 //! clock's reading.
 
+pub mod count;
 pub mod dialect;
 pub mod duration;
 pub mod observe;

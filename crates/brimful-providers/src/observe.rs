@@ -31,7 +31,8 @@ const RESET_MAX: Duration = Duration::from_secs(32 * 24 * 3600);
 pub enum HeaderGrammar {
     /// The server sends no such headers, or none that mean anything.
     None,
-    /// `x-ratelimit-*-requests|tokens|project-tokens` with Go durations until the level is free.
+    /// `x-ratelimit-*-requests|tokens|project-tokens` (and input and output tokens, as some servers
+    /// of this form name them) with Go durations until the level is free.
     /// `requests` may be those of a minute or of a day.
     Openai,
     /// OpenAI's names with plain seconds until the window restarts; -1 and 0 say nothing.

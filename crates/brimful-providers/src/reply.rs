@@ -15,7 +15,7 @@ mod usage;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use brimful_core::{Class, Failure, Scope, Usage};
+use brimful_core::{Class, Failure, QuotaNumbers, Scope, Usage};
 use http::HeaderMap;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
@@ -25,6 +25,7 @@ pub use self::numbers::quota_numbers;
 use self::body::Body;
 use self::class::{Reason, Verdict, classify};
 use self::error::ErrorBody;
+use self::numbers::google_numbers;
 use crate::duration::{BodyHint, retry_after, until_pacific_midnight};
 use crate::stream::StreamError;
 use crate::text::strip_control;
@@ -197,9 +198,7 @@ impl Raw<'_> {
         if class == Class::Throttled && retry_after.is_some_and(|wait| wait >= QUOTA_WAIT_MIN) {
             (class, scope) = (Class::Exhausted, Scope::Upstream);
         }
-        let quota = (class == Class::Throttled)
-            .then(|| quota_numbers(&error.message))
-            .flatten();
+        let quota = quota(&verdict, class, error, retry_after);
         ReplyFailure {
             failure: Failure {
                 class,
@@ -325,6 +324,20 @@ impl Raw<'_> {
             .and_then(|value| value.to_str().ok())
             .is_some_and(|value| value.to_ascii_lowercase().starts_with(media_type))
     }
+}
+
+/// What a refusal says of the limit that refused: one for speed, or Google's of a day.
+fn quota(
+    verdict: &Verdict,
+    class: Class,
+    error: &ErrorBody,
+    wait: Option<Duration>,
+) -> Option<QuotaNumbers> {
+    if class != Class::Throttled && verdict.reason != Reason::PacificDay {
+        return None;
+    }
+    let google = google_numbers(&error.violations).map(|numbers| QuotaNumbers { wait, ..numbers });
+    google.or_else(|| quota_numbers(&error.message))
 }
 
 /// The failure inside an event stream: it comes after the 200, as the data of one event.

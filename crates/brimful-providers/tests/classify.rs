@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use brimful_core::Class::{Exhausted, Fatal, Invalid, Overloaded, Throttled, Transient};
 use brimful_core::Scope::{Request, Upstream};
-use brimful_core::{Class, Scope, Usage};
+use brimful_core::{Class, LimitKind, Scope, Usage};
 use brimful_providers::reply::{Outcome, ReplyFailure, read_reply};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// 2025-02-11T10:00:00Z
 const NOW: i64 = 1_739_268_000_000;
+const MINUTE: Duration = Duration::from_secs(60);
 
 type Headers = &'static [(&'static str, &'static str)];
 
@@ -262,6 +263,10 @@ fn bedrock() {
         Case("cold model", 429, &[("x-amzn-errortype", "ModelNotReadyException")], r#"{"message":"m"}"#, Overloaded, Request, "ModelNotReadyException", None),
         Case("quota", 400, &[("x-amzn-errortype", "ServiceQuotaExceededException")], r#"{"message":"m"}"#, Fatal, Request, "ServiceQuotaExceededException", None),
         Case("timeout", 408, &[("x-amzn-errortype", "ModelTimeoutException")], r#"{"message":"m"}"#, Transient, Request, "ModelTimeoutException", None),
+        Case("model", 424, &[("x-amzn-errortype", "ModelErrorException")], r#"{"message":"m","originalStatusCode":500}"#, Transient, Request, "ModelErrorException", None),
+        Case("invalid", 400, &[("x-amzn-errortype", "ValidationException")], r#"{"message":"Input is too long"}"#, Fatal, Request, "ValidationException", None),
+        Case("denied", 403, &[("x-amzn-errortype", "AccessDeniedException")], r#"{"message":"m"}"#, Fatal, Request, "AccessDeniedException", None),
+        Case("wrong key", 403, &[("x-amzn-errortype", "UnrecognizedClientException")], r#"{"message":"The security token included in the request is invalid."}"#, Fatal, Upstream, "UnrecognizedClientException", None),
         Case("unavailable", 503, &[("x-amzn-errortype", "ServiceUnavailableException")], "", Overloaded, Request, "ServiceUnavailableException", None),
     ]);
 }
@@ -324,12 +329,21 @@ fn other_providers() {
         Case("Ollama", 503, &[], r#"{"error":"server busy, please try again.  maximum pending requests exceeded"}"#, Overloaded, Request, "http_503", None),
         Case("SGLang", 503, &[], r#"{"object":"error","message":"The request queue is full.","type":"SERVICE_UNAVAILABLE","param":null,"code":503}"#,
             Overloaded, Request, "SERVICE_UNAVAILABLE", None),
+        Case("vLLM, queue", 429, &[], r#"{"object":"error","message":"The request queue is full","type":"TooManyRequests","param":null,"code":429}"#,
+            Overloaded, Request, "TooManyRequests", None),
+        Case("llama.cpp, loading", 503, &[], r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#, Overloaded, Request, "unavailable_error", None),
         Case("vLLM, context", 400, &[], r#"{"object":"error","message":"maximum context length is 4096","type":"BadRequestError","param":null,"code":400}"#,
             Fatal, Request, "BadRequestError", None),
         // §7, draft of the IETF
         Case("problem document", 429, &[("content-type", "application/problem+json"), ("ratelimit", "\"default\";r=0;t=30")],
             r#"{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded","title":"Quota exceeded"}"#,
             Throttled, Request, "quota-exceeded", Some(30.0)),
+        Case("problem document, capacity", 503, &[("retry-after", "7")],
+            r#"{"type":"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity","title":"Reduced capacity","violated-policies":["hourly"]}"#,
+            Overloaded, Request, "temporary-reduced-capacity", Some(7.0)),
+        Case("problem document, abnormal use", 429, &[],
+            r#"{"type":"https://iana.org/assignments/http-problem-types#abnormal-usage-detected","title":"Abnormal use"}"#,
+            Throttled, Request, "abnormal-usage-detected", None),
     ]);
 }
 
@@ -358,6 +372,46 @@ fn bodies_that_are_not_json() {
     let bytes = [b"{\"a\":\"".as_slice(), &[0xff], b"\"}"].concat();
     let Outcome::Failure(got) = read_reply(200, &HeaderMap::new(), &bytes, NOW).outcome else { panic!() };
     assert_eq!((got.failure.class, got.code.as_str()), (Invalid, "not_json"));
+}
+
+#[test]
+fn a_refusal_says_what_it_knows_of_the_limit_that_refused() {
+    let refused = |status, body: &str| failure(status, &[], body).failure.quota;
+    let anthropic = r#"{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed the rate limit for your organization (uuid) of 20,000 input tokens per minute."}}"#;
+    let numbers = refused(429, anthropic).expect("numbers");
+    assert_eq!(
+        (numbers.kind, numbers.window, numbers.limit),
+        (Some(LimitKind::InputTokens), Some(MINUTE), Some(20_000))
+    );
+    let google = |id: &str, value: &str| {
+        format!(
+            r#"{{"error":{{"code":429,"status":"RESOURCE_EXHAUSTED","message":"m","details":[{{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{{"quotaId":"{id}","quotaValue":"{value}"}}]}},{{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"26s"}}]}}}}"#
+        )
+    };
+    let minute = google("GenerateRequestsPerMinutePerProjectPerModel", "15");
+    let numbers = refused(429, &minute).expect("numbers");
+    assert_eq!(
+        (numbers.kind, numbers.window, numbers.limit, numbers.wait),
+        (
+            Some(LimitKind::Requests),
+            Some(MINUTE),
+            Some(15),
+            Some(Duration::from_secs(26))
+        )
+    );
+    // 02:00 in California.
+    let day = google("GenerateRequestsPerDayPerProjectPerModel-FreeTier", "50");
+    let numbers = refused(429, &day).expect("numbers");
+    assert_eq!(
+        (numbers.limit, numbers.window, numbers.wait),
+        (
+            Some(50),
+            Some(Duration::from_secs(86_400)),
+            Some(Duration::from_secs(79_200))
+        )
+    );
+    let quoting = r#"{"error":{"message":"you wrote: 20,000 input tokens per minute"}}"#;
+    assert_eq!(refused(400, quoting), None);
 }
 
 #[test]

@@ -94,6 +94,25 @@ fn openais_windows_follow_from_levels_and_resets() {
 }
 
 #[test]
+fn servers_of_openais_form_may_name_input_and_output_apart() {
+    let lines = "x-ratelimit-limit-input-tokens: 6000
+        x-ratelimit-remaining-input-tokens: 3000
+        x-ratelimit-reset-input-tokens: 30s
+        x-ratelimit-limit-output-tokens: 600
+        x-ratelimit-remaining-output-tokens: 60
+        x-ratelimit-reset-output-tokens: 54s";
+    for grammar in [HeaderGrammar::Openai, HeaderGrammar::Generic] {
+        assert_eq!(
+            seen(grammar, lines),
+            [
+                reading(InputTokens, MINUTE, [6_000, 3_000], full_ms(30_000)),
+                reading(OutputTokens, MINUTE, [600, 60], full_ms(54_000)),
+            ]
+        );
+    }
+}
+
+#[test]
 fn of_an_organisation_and_a_project_the_smaller_limit_counts() {
     let lines = "x-ratelimit-limit-tokens: 30000
         x-ratelimit-remaining-tokens: 15000

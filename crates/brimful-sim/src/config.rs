@@ -97,6 +97,12 @@ pub struct ServerConfig {
     /// proportion to the requests in flight when a request is admitted. At least 1. Default: no
     /// bound.
     pub saturation_in_flight: Option<u64>,
+    /// Whether that growth is gradual: all times grow by 1/N for each request in flight, N being
+    /// `saturation_in_flight`, as where one step serves all at once. Default: no.
+    pub saturation_gradual: bool,
+    /// Answers that are generated at once; further requests wait in line for a place and make the
+    /// server no slower. At least 1. Default: no bound.
+    pub slots: Option<u64>,
     /// Output tokens of an answer, before the request's own maximum cuts it; the median when
     /// `output_tokens_sigma` is set. At least 1, at most 200,000. Default: 16.
     pub output_tokens_median: f64,
@@ -190,6 +196,8 @@ impl Default for ServerConfig {
             latency_sigma: 0.0,
             latency_ms_per_token: 0.0,
             saturation_in_flight: None,
+            saturation_gradual: false,
+            slots: None,
             output_tokens_median: 16.0,
             output_tokens_sigma: 0.0,
             arrival_delay_ms_median: 0.0,

@@ -64,8 +64,16 @@ pub(crate) fn generation(config: &ServerConfig, slowdown: f64, tokens: u64) -> D
 
 /// How much slower a server with so many requests in flight is.
 pub(crate) fn slowdown(config: &ServerConfig, in_flight: u64) -> f64 {
-    let beyond = |most: u64| (in_flight as f64 / most as f64).max(1.0);
-    config.saturation_in_flight.map_or(1.0, beyond)
+    let served = in_flight.min(config.slots.unwrap_or(u64::MAX));
+    let slower = |most: u64| {
+        let part = served as f64 / most as f64;
+        if config.saturation_gradual {
+            1.0 + part
+        } else {
+            part.max(1.0)
+        }
+    };
+    config.saturation_in_flight.map_or(1.0, slower)
 }
 
 /// Time that a request takes to the server.

@@ -28,6 +28,9 @@ pub struct IncomingRequest<'a> {
 pub struct Reply {
     /// Wait this long before doing it. Zero for what was not admitted.
     pub delay: Duration,
+    /// When the first token of the answer exists, whether it is shown then or not. Zero for what
+    /// was not admitted.
+    pub first_byte: Duration,
     /// What to do.
     pub action: Action,
     /// To be handed back to [`Server::finished`](crate::Server::finished), exactly once and however
@@ -40,6 +43,7 @@ impl Reply {
     pub(crate) fn at_once(action: Action) -> Self {
         Self {
             delay: Duration::ZERO,
+            first_byte: Duration::ZERO,
             action,
             ticket: Ticket::default(),
         }

@@ -4,6 +4,7 @@ mod admission;
 mod compose;
 mod dialect;
 mod fate;
+mod line;
 mod route;
 mod timeline;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use brimful_core::Timestamp;
 use fastrand::Rng;
+use line::Line;
 use route::Refused;
 
 use crate::config::{ConfigError, ConfigPatch, Outage, ScriptStep, ServerConfig};
@@ -39,6 +41,7 @@ pub struct Server {
     ledger: Ledger,
     snapshots: Snapshots,
     production: Production,
+    line: Line,
     /// Steps of the script to come, the next one last.
     script: Vec<ScriptStep>,
     /// When something happens by itself next.
@@ -66,6 +69,7 @@ impl Server {
             ledger: Ledger::new(config.detailed_ledger, config.arrivals_logged_max),
             snapshots: Snapshots::default(),
             production: Production::default(),
+            line: Line::default(),
             script,
             seed,
             rng: Rng::with_seed(seed),
@@ -88,6 +92,17 @@ impl Server {
     pub fn accepts_connections(&mut self, now: Timestamp) -> bool {
         self.advance(now);
         self.config.outage != Some(Outage::Refuse)
+    }
+
+    /// Whether it answers any request at all at this moment: neither is there an outage, nor is the
+    /// key's quota used up.
+    #[must_use]
+    pub fn answers_requests(&self) -> bool {
+        let used_up = self
+            .config
+            .quota_after
+            .is_some_and(|most| self.promised >= most);
+        self.config.outage.is_none() && !used_up
     }
 
     /// Makes the changes of `patch`, or none of them.

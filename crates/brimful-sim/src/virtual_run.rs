@@ -28,7 +28,9 @@ pub mod zoo;
 
 use std::time::Duration;
 
-use brimful_core::{EngineConfig, EngineConfigError, LimitKind, LimitSpec, Timestamp};
+use brimful_core::{
+    EngineConfig, EngineConfigError, LimitKind, LimitSpec, Timestamp, UpstreamConfig,
+};
 use brimful_providers::observe::HeaderGrammar;
 
 use crate::config::{ConfigError, ServerConfig};
@@ -46,8 +48,11 @@ pub use workload::{Amount, Order, Size, Sizes, Workload};
 pub struct VirtualRun {
     /// The engine, as the user would have declared it. Its seed is replaced by the run's.
     pub engine: EngineConfig,
-    /// The provider.
+    /// The provider, of the engine's first upstream.
     pub server: ServerConfig,
+    /// Those of its further upstreams, in their order. Default: none. A run with several is judged
+    /// by the laws that hold for each upstream alone; waits are not bounded.
+    pub further: Vec<ServerConfig>,
     /// What is to be answered.
     pub workload: Workload,
     /// What lies between client and provider. Default: no delay, no loss.
@@ -73,6 +78,9 @@ pub struct VirtualRun {
 pub struct Client {
     /// Longest time of an attempt. Default: 600 s.
     pub timeout: Duration,
+    /// Whether the engine is told of first bytes, as a client does that has answers streamed.
+    /// Default: no.
+    pub sees_first_bytes: bool,
     /// How late each wake-up is. Default: not at all.
     pub wake_late: Delay,
     /// Requests that wait in the engine. Default: 1,024.
@@ -93,6 +101,7 @@ impl Default for Client {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(600),
+            sees_first_bytes: false,
             wake_late: Delay::NONE,
             look_ahead: 1024,
             suspensions: Vec::new(),
@@ -134,6 +143,7 @@ impl VirtualRun {
         Self {
             engine,
             server,
+            further: Vec::new(),
             workload,
             network: Network::default(),
             client: Client::default(),
@@ -144,15 +154,16 @@ impl VirtualRun {
         }
     }
 
-    /// The limits that what starts is held to.
-    fn promised(&self) -> Vec<LimitSpec> {
-        let limits = self.engine.upstreams[0].limits.iter();
-        let counts_tokens = |spec: &LimitSpec| {
-            use LimitKind::{InputTokens, OutputTokens, TotalTokens};
-            matches!(spec.kind, TotalTokens | InputTokens | OutputTokens)
-        };
-        let limits = limits.filter(|spec| !self.charges_differ || !counts_tokens(spec));
-        limits.cloned().collect()
+    /// The upstreams with the limits that what starts is held to.
+    fn promised(&self) -> Vec<UpstreamConfig> {
+        use LimitKind::{InputTokens, OutputTokens, TotalTokens};
+        let mut upstreams = self.engine.upstreams.clone();
+        for upstream in upstreams.iter_mut().filter(|_| self.charges_differ) {
+            let counts_tokens =
+                |spec: &LimitSpec| matches!(spec.kind, TotalTokens | InputTokens | OutputTokens);
+            upstream.limits.retain(|spec| !counts_tokens(spec));
+        }
+        upstreams
     }
 
     /// Runs to the end. Equal seeds give equal reports.

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use brimful_core::{AttemptResult, Class, Failure, Scope, Usage};
+use brimful_core::{AttemptResult, Class, Failure, Observation, Scope, Usage};
+use brimful_providers::observe::{HeaderGrammar, observe};
 use brimful_providers::reply::{Outcome, read_broken_stream, read_reply};
 use brimful_providers::text::strip_control;
 use bytes::Bytes;
-use tokio::sync::mpsc::UnboundedSender;
+use http::HeaderMap;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::redact::Redactor;
-use crate::transport::{Outgoing, SendError, Transport};
+use crate::transport::{Early, OnEarly, Outgoing, SendError, Transport};
 
 /// Characters of a provider's message that are kept.
 const MESSAGE_MAX_CHARS: usize = 500;
@@ -34,6 +36,8 @@ pub(crate) struct AttemptEnd {
     pub first_byte: Option<Instant>,
     /// When the first event of a streamed answer arrived.
     pub first_event: Option<Instant>,
+    /// What the headers said of limits, unless it was told before.
+    pub observation: Option<Observation>,
     /// When the attempt was over.
     pub ended: Instant,
 }
@@ -58,6 +62,7 @@ impl AttemptEnd {
             message,
             first_byte: None,
             first_event: None,
+            observation: None,
             ended: Instant::now(),
         }
     }
@@ -68,10 +73,57 @@ impl AttemptEnd {
 pub(crate) struct Shared {
     pub(crate) transport: Transport,
     pub(crate) redactor: Arc<Redactor>,
+    /// How replies name limits. `None`: nobody wants to know.
+    pub(crate) headers: Option<HeaderGrammar>,
+}
+
+impl Shared {
+    /// What a reply's headers say of limits.
+    fn observe(&self, headers: &HeaderMap) -> Option<Observation> {
+        observe(headers, self.headers?, unix_ms())
+    }
 }
 
 /// An attempt's report to the driver: the slot of its request and what it came to.
 pub(crate) type Report = (usize, AttemptEnd);
+
+/// What a stream tells before its end.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// What its headers say of limits.
+    Limits(Observation),
+    /// Its first event has come.
+    FirstEvent,
+}
+
+/// What is told before the end of an attempt: the slot of its request and what it is.
+pub(crate) type EarlyReport = (usize, Told);
+
+/// Where an attempt reports.
+#[derive(Clone, Debug)]
+pub(crate) struct Reports {
+    pub(crate) ends: UnboundedSender<Report>,
+    /// What is in here was told before the end of the same attempt is.
+    pub(crate) early: UnboundedSender<EarlyReport>,
+}
+
+/// What the driver hears of attempts.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) ends: UnboundedReceiver<Report>,
+    pub(crate) early: UnboundedReceiver<EarlyReport>,
+}
+
+/// Neither channel is bounded, but what is in them is: by the attempts in flight.
+pub(crate) fn channels() -> (Reports, Inbox) {
+    let (ends, ended) = mpsc::unbounded_channel();
+    let (early, arrived) = mpsc::unbounded_channel();
+    let inbox = Inbox {
+        ends: ended,
+        early: arrived,
+    };
+    (Reports { ends, early }, inbox)
+}
 
 /// Reports exactly once, whatever happens to the task that owns it: a task that panics or is
 /// aborted drops it, and the reservation is settled all the same (invariant 3).
@@ -105,30 +157,45 @@ impl Drop for Reporter {
     }
 }
 
-/// Sends `outgoing` in a task of its own. The channel is not bounded, but what is in it is: by the
-/// attempts in flight.
+/// Sends `outgoing` in a task of its own.
 pub(crate) fn spawn(
     shared: &Shared,
     slot: usize,
     outgoing: Outgoing,
-    reports: UnboundedSender<Report>,
+    reports: &Reports,
 ) -> tokio::task::AbortHandle {
     let shared = shared.clone();
     let reporter = Reporter {
         slot,
-        reports: Some(reports),
+        reports: Some(reports.ends.clone()),
     };
+    let early = reports.early.clone();
     tokio::spawn(async move {
-        let end = attempt(&shared, &outgoing).await;
+        let on_early = |what: Early<'_>| {
+            let told = match what {
+                Early::Head(headers) => shared.observe(headers).map(Told::Limits),
+                Early::FirstEvent => Some(Told::FirstEvent),
+            };
+            if let Some(told) = told {
+                let _unheard = early.send((slot, told));
+            }
+        };
+        let end = attempt(&shared, &outgoing, &on_early).await;
         reporter.report(end);
     })
     .abort_handle()
 }
 
-async fn attempt(shared: &Shared, outgoing: &Outgoing) -> AttemptEnd {
-    let mut response = match shared.transport.send(outgoing).await {
+async fn attempt(shared: &Shared, outgoing: &Outgoing, on_early: &OnEarly<'_>) -> AttemptEnd {
+    let mut response = match shared.transport.send(outgoing, on_early).await {
         Ok(response) => response,
         Err(error) => return unanswered(shared, &error),
+    };
+    // The head of a stream was told when it came.
+    let was_stream = response.first_event.is_some() || response.broken_stream.is_some();
+    let observation = match was_stream {
+        false => shared.observe(&response.headers),
+        true => None,
     };
     let body = shared.redactor.body(response.body);
     shared.redactor.headers(&mut response.headers);
@@ -152,6 +219,7 @@ async fn attempt(shared: &Shared, outgoing: &Outgoing) -> AttemptEnd {
         message: String::new(),
         first_byte: Some(response.first_byte),
         first_event: response.first_event,
+        observation,
         ended: Instant::now(),
     };
     match reply.outcome {

@@ -4,31 +4,39 @@
 
 mod end;
 mod ended;
+mod keep;
+mod learn;
 mod view;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use brimful_core::{
-    AttemptId, Cost, Engine, EngineConfig, EngineConfigError, Event, Input, Outcome, Output,
-    RequestId, Timestamp,
+    AttemptId, Engine, EngineConfig, EngineConfigError, Event, Input, Outcome, Output, RequestId,
+    Timestamp,
 };
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use brimful_providers::observe::HeaderGrammar;
+use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-use crate::attempt::{self, AttemptEnd, Report, Shared};
+use crate::attempt::{self, AttemptEnd, Inbox, Reports, Shared, channels};
 use crate::clock::Clock;
 use crate::journal::EXCEEDS_LIMIT;
+use crate::limits::LimitNote;
+use crate::models::ModelLanes;
 use crate::output::BAD_ROW;
 use crate::outputs::{DeadLetter, Outputs, WriteError};
-use crate::progress::Progress;
+use crate::progress::{Notice, Progress};
 use crate::report::Tally;
 use crate::request::{BadRow, Item, Request};
+use crate::state::{Keeper, unix_ms};
 use crate::trace::AttemptRecord;
 use crate::transport::{Outgoing, Transport};
 
 pub(crate) use end::DriverReport;
 pub use end::EndCause;
+use keep::Keeping;
 
 /// Requests that the engine holds beyond those in flight: enough to never starve it between two
 /// wake-ups of the reader, few enough to cost no memory.
@@ -56,6 +64,14 @@ pub enum Control {
 #[derive(Debug)]
 pub(crate) struct DriverOptions {
     pub(crate) engine: EngineConfig,
+    /// What else there is to know of each limit of the engine, in their order.
+    pub(crate) limits: Vec<LimitNote>,
+    /// State of earlier runs, to be taken up and kept.
+    pub(crate) keeper: Option<Keeper>,
+    /// The lanes of models.
+    pub(crate) lanes: Arc<ModelLanes>,
+    /// How replies name limits. `None`: nothing is learnt from them.
+    pub(crate) headers: Option<HeaderGrammar>,
     pub(crate) default_output_tokens: u64,
     pub(crate) price: Option<crate::report::Price>,
     pub(crate) spending_cap_usd: Option<f64>,
@@ -111,7 +127,7 @@ pub(crate) struct Driver<'a> {
     outputs: &'a mut Outputs,
     flights: Vec<Option<Flight>>,
     free: Vec<usize>,
-    reports: UnboundedSender<Report>,
+    reports: Reports,
     queued_bytes: usize,
     tally: Tally,
     limit_names: Vec<String>,
@@ -126,27 +142,37 @@ pub(crate) struct Driver<'a> {
     source_finished: bool,
     /// Answers of 404 and 405 before any other answer.
     misdirected: u32,
+    keeping: Keeping,
+    /// What people should know, each once.
+    notices: Vec<Notice>,
 }
 
 impl<'a> Driver<'a> {
     pub(crate) fn new(
-        options: DriverOptions,
+        mut options: DriverOptions,
         transport: Transport,
-        redactor: std::sync::Arc<crate::redact::Redactor>,
+        redactor: Arc<crate::redact::Redactor>,
         outputs: &'a mut Outputs,
-    ) -> Result<(Self, UnboundedReceiver<Report>), EngineConfigError> {
+    ) -> Result<(Self, Inbox), EngineConfigError> {
+        let now = options.clock.now();
+        keep::place_edges(&mut options.engine, &options.limits, now, unix_ms());
+        let keeper = options.keeper.take();
+        if let Some(keeper) = keeper.as_ref().filter(|_| options.headers.is_some()) {
+            keep::recall(&mut options.engine, &options.lanes, keeper);
+        }
         let engine = Engine::new(options.engine.clone())?;
         let limits = engine.limits().into_iter();
         let limit_names = limits.map(|limit| limit.spec.name).collect();
-        let (reports, inbox) = mpsc::unbounded_channel();
-        let driver = Self {
+        let (reports, inbox) = channels();
+        let mut driver = Self {
             tally: Tally::new(options.price),
-            options,
-            engine,
             shared: Shared {
                 transport,
                 redactor,
+                headers: options.headers,
             },
+            options,
+            engine,
             outputs,
             flights: Vec::new(),
             free: Vec::new(),
@@ -163,14 +189,19 @@ impl<'a> Driver<'a> {
             control: Control::Run,
             source_finished: false,
             misdirected: 0,
+            keeping: Keeping::nothing(),
+            notices: Vec::new(),
         };
+        if let Some(keeper) = keeper {
+            driver.take_up_state(now, keeper);
+        }
         Ok((driver, inbox))
     }
 
     /// Runs until the input is answered or the run is stopped.
     pub(crate) async fn drive(
         mut self,
-        mut inbox: UnboundedReceiver<Report>,
+        mut inbox: Inbox,
         mut source: mpsc::Receiver<Incoming>,
         mut control: watch::Receiver<Control>,
         progress: &watch::Sender<Progress>,
@@ -197,11 +228,17 @@ impl<'a> Driver<'a> {
                     self.obey(wanted);
                 }
                 _ = publish.tick() => {
+                    self.keep();
                     progress.send_replace(self.progress());
                     self.look_at_the_deadline();
                 }
-                count = inbox.recv_many(&mut ended, TURN) => {
+                Some(early) = inbox.early.recv() => self.told_early(early),
+                count = inbox.ends.recv_many(&mut ended, TURN) => {
                     debug_assert!(count > 0, "the driver itself holds a sender");
+                    // What a reply says of limits counts before the reply does.
+                    while let Ok(early) = inbox.early.try_recv() {
+                        self.told_early(early);
+                    }
                     self.attempts_ended(&mut ended);
                     // Under full load there is always a report: the engine is fed all the same.
                     while self.hungry() && let Ok(incoming) = source.try_recv() {
@@ -216,8 +253,10 @@ impl<'a> Driver<'a> {
             }
             self.stop_if_there_is_cause(self.options.clock.now());
         }
+        self.keep_at_the_end();
         progress.send_replace(self.progress());
         DriverReport {
+            notices: std::mem::take(&mut self.notices),
             limits: self.limit_progress(),
             cause: self.end_cause(),
             concurrency_note: self.concurrency_note(),
@@ -319,7 +358,7 @@ impl<'a> Driver<'a> {
     }
 
     fn submit(&mut self, request: Request) {
-        let cost = self.cost(&request);
+        let cost = request.cost(self.options.default_output_tokens);
         let now = self.options.clock.now();
         self.queued_bytes += request.body.len();
         let flight = Flight {
@@ -345,13 +384,6 @@ impl<'a> Driver<'a> {
         };
         let request = RequestId(u32::try_from(slot).expect("in flight and look-ahead are bounded"));
         self.input_at(now, Input::Submit { request, cost });
-    }
-
-    fn cost(&self, request: &Request) -> Cost {
-        let output = request
-            .max_output_tokens
-            .unwrap_or(self.options.default_output_tokens);
-        Cost::tokens(request.input_tokens, output)
     }
 
     /// Looks at how writing went: what cannot be written stops the run at the end of the turn.
@@ -397,7 +429,7 @@ impl<'a> Driver<'a> {
                     }
                 }
                 Output::Finish { request, outcome } => self.finish(request, outcome),
-                Output::Event(event) => self.event(event),
+                Output::Event(event) => self.event(now, event),
             }
         }
         let status = self.engine.status(now);
@@ -433,12 +465,7 @@ impl<'a> Driver<'a> {
             self.last_wait
         };
         let outgoing = Outgoing::from(&flight.request);
-        flight.abort = Some(attempt::spawn(
-            &self.shared,
-            slot,
-            outgoing,
-            self.reports.clone(),
-        ));
+        flight.abort = Some(attempt::spawn(&self.shared, slot, outgoing, &self.reports));
     }
 
     fn finish(&mut self, request: RequestId, outcome: Outcome) {
@@ -487,7 +514,8 @@ impl<'a> Driver<'a> {
         self.written(written);
     }
 
-    fn event(&mut self, event: Event) {
+    fn event(&mut self, now: Timestamp, event: Event) {
+        self.learnt(now, &event);
         match event {
             Event::CooldownStarted { .. } => self.tally.cooldowns += 1,
             Event::Retried { .. } => self.tally.retries += 1,

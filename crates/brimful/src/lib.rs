@@ -5,9 +5,12 @@
 
 mod attempt;
 mod clock;
+pub mod daily;
 pub mod driver;
 pub mod fingerprint;
 pub mod journal;
+pub mod limits;
+pub mod models;
 pub mod output;
 pub mod outputs;
 pub mod progress;

@@ -366,8 +366,19 @@ impl Outputs {
             record,
         })
         .unwrap_or_default();
+        self.trace_line(&line);
+    }
+
+    /// Tells of something else than an attempt, as a JSON object.
+    pub(crate) fn event(&mut self, event: &serde_json::Value) {
+        if self.tells_of_attempts() {
+            self.trace_line(&event.to_string());
+        }
+    }
+
+    fn trace_line(&mut self, line: &str) {
         if let Some(log) = &mut self.log {
-            (log.0)(&line);
+            (log.0)(line);
         }
         if let Some(trace) = &mut self.trace
             && let Err(error) = writeln!(trace, "{line}")

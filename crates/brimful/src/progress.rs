@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use brimful_core::{LimitKind, LimitStatus};
 
+use crate::limits::LimitNote;
 use crate::report::Counts;
 
 /// A picture of a running run, taken ten times a second.
@@ -35,6 +36,8 @@ pub struct Progress {
     pub upstream_message: String,
     /// Said when not a limit but `--concurrency` holds the run back.
     pub concurrency_note: Option<String>,
+    /// What people should know, in the order in which it came up. It only grows.
+    pub notices: Vec<Notice>,
 }
 
 impl Progress {
@@ -55,7 +58,33 @@ impl Progress {
             stopping: false,
             upstream_message: String::new(),
             concurrency_note: None,
+            notices: Vec::new(),
         }
+    }
+}
+
+/// Something that people should know at once.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Notice {
+    /// `info` or `warning`.
+    pub level: &'static str,
+    /// One line.
+    pub text: String,
+}
+
+impl Notice {
+    /// Good to know.
+    #[must_use]
+    pub const fn info(text: String) -> Self {
+        let level = "info";
+        Self { level, text }
+    }
+
+    /// Something to act on.
+    #[must_use]
+    pub const fn warning(text: String) -> Self {
+        let level = "warning";
+        Self { level, text }
     }
 }
 
@@ -68,14 +97,22 @@ pub struct LimitProgress {
     pub amount: u64,
     /// Seconds; 0 for concurrency.
     pub window_s: f64,
+    /// `given` by the user, `published` by the provider, or `learned`.
+    pub source: &'static str,
+    /// When it begins anew, for a limit of a day; `None`: it never does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub daily_reset: Option<String>,
+    /// The models that share it; `None`: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub models: Option<String>,
     /// Units admitted so far, corrected by settling; for concurrency, attempts.
     pub admitted: u64,
     /// Per cent of the rate used between the first and the last admission.
     pub utilisation_percent: Option<f64>,
 }
 
-impl From<LimitStatus> for LimitProgress {
-    fn from(status: LimitStatus) -> Self {
+impl LimitProgress {
+    pub(crate) fn new(status: LimitStatus, note: &LimitNote) -> Self {
         #[expect(
             clippy::cast_precision_loss,
             reason = "thousandths of a per cent are small"
@@ -92,6 +129,9 @@ impl From<LimitStatus> for LimitProgress {
             } else {
                 status.spec.window.as_secs_f64()
             },
+            source: note.source.as_str(),
+            daily_reset: note.daily.as_ref().map(ToString::to_string),
+            models: note.models.clone(),
             admitted: status.admitted,
             utilisation_percent: utilisation,
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use brimful_core::{CUSTOM_KINDS, Cost, Lane};
 use bytes::Bytes;
 
 use crate::fingerprint::Fingerprint;
@@ -28,11 +29,27 @@ pub struct Request {
     pub streams: bool,
     /// Estimated input tokens.
     pub input_tokens: u64,
+    /// Units of each custom kind that it costs.
+    pub custom: [u64; CUSTOM_KINDS],
+    /// The lane that it goes in, by its model.
+    pub lane: Lane,
     /// Most output tokens that the request asks for (`max_tokens` × `n`); `None` when it does not
     /// say.
     pub max_output_tokens: Option<u64>,
     /// The row's own columns, kept only when rows are streamed out as they are answered.
     pub columns: Option<Box<Row>>,
+}
+
+impl Request {
+    /// What it costs. `default_output_tokens` are assumed where it does not say how many it may
+    /// produce.
+    #[must_use]
+    pub fn cost(&self, default_output_tokens: u64) -> Cost {
+        let output = self.max_output_tokens.unwrap_or(default_output_tokens);
+        let mut cost = Cost::tokens(self.input_tokens, output).lane(self.lane);
+        cost.custom = self.custom;
+        cost
+    }
 }
 
 /// A row that cannot be sent. It becomes a dead letter; the others go on.

@@ -11,17 +11,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use brimful_core::{EngineConfig, EngineConfigError};
+use brimful_providers::observe::HeaderGrammar;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::driver::{Control, Driver, DriverOptions, DriverReport, EndCause};
 use crate::journal::{self, DeadLetters, Durability, Journal};
+use crate::limits::LimitNote;
 use crate::output::{self, RowCounts};
 use crate::outputs::{AttemptLog, Outputs, told};
 use crate::progress::Progress;
 use crate::redact::Redactor;
 use crate::report::Price;
 use crate::source::{self, SourceOptions};
+use crate::state::{KeepOptions, Keeper};
 use crate::transport::Transport;
 
 pub use plan::PlanError;
@@ -70,6 +73,13 @@ pub struct RunOptions {
     pub redactor: Arc<Redactor>,
     /// Limits and retry.
     pub engine: EngineConfig,
+    /// How replies name limits, so that these are followed. `None`, the default: they are not read.
+    pub headers: Option<HeaderGrammar>,
+    /// Where levels of long windows are kept. `None`: nowhere, and none of earlier runs count.
+    pub keep: Option<KeepOptions>,
+    /// What else there is to know of each limit of the engine, in their order. One that is missing
+    /// here was given by the user and counts for all models.
+    pub limits: Vec<LimitNote>,
     /// Output tokens of a request that does not say how many it may produce. Default 1024.
     pub default_output_tokens: u64,
     /// For the cost in progress and summary.
@@ -98,6 +108,9 @@ impl RunOptions {
             target,
             transport,
             engine,
+            headers: None,
+            keep: None,
+            limits: Vec::new(),
             journal: None,
             durability: Durability::Power,
             retry_failed: false,
@@ -275,6 +288,11 @@ impl Run {
         let clock = Clock::start();
         let driver_options = DriverOptions {
             engine: options.engine.clone(),
+            limits: options.limits.clone(),
+            lanes: Arc::clone(&options.source.lanes),
+            headers: options.headers,
+            // Announced only now: a run that cannot start disturbs no other.
+            keeper: options.keep.take().map(Keeper::open),
             default_output_tokens: options.default_output_tokens,
             price: options.price,
             spending_cap_usd: options.spending_cap_usd,

@@ -24,9 +24,11 @@ mod detect;
 mod ids;
 mod lines;
 mod open_error;
+mod peek;
 mod requests;
 mod row;
 mod template;
+mod units;
 mod validate;
 
 use std::fs::{File, OpenOptions};
@@ -35,16 +37,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use brimful_providers::dialect::Endpoint;
+use brimful_providers::profile::CountRule;
 use serde_json::{Map, Value};
 
+use crate::models::ModelLanes;
 use crate::request::Item;
 use detect::StartError;
 use lines::{Lines, Text};
 use requests::{Maker, Place};
 
 pub use open_error::OpenError;
+pub use peek::first_model;
 pub(crate) use row::json_text;
 pub use row::{JsonRow, Row};
+pub use units::UnitExpression;
 pub use validate::{Problem, ValidateError, Validated, validate};
 
 /// Longest line by default: 64 MB.
@@ -117,6 +123,14 @@ pub struct SourceOptions {
     /// Column (of a Batch line: top-level key) that holds the input tokens, in the place of the
     /// estimate. An empty cell leaves the estimate.
     pub estimate_column: Option<String>,
+    /// How input tokens are counted where no column says them. Default: by characters. The reader
+    /// has a thread of its own, so that a large body holds up nothing that is in flight.
+    pub count: CountRule,
+    /// What requests cost of custom kinds, by the number of the kind; at most
+    /// [`CUSTOM_KINDS`](brimful_core::CUSTOM_KINDS).
+    pub units: Vec<UnitExpression>,
+    /// The lanes that requests go in by their model.
+    pub lanes: Arc<ModelLanes>,
     /// Only so many rows; `None` is all.
     pub first: Option<u64>,
     /// Longest line in bytes. A longer one is a bad row and not held in memory. 64 MB by default.
@@ -148,6 +162,9 @@ impl SourceOptions {
             params: Map::new(),
             id_column: None,
             estimate_column: None,
+            count: CountRule::Chars,
+            units: Vec::new(),
+            lanes: Arc::default(),
             first: None,
             line_max_bytes: LINE_MAX_BYTES,
             keep_columns: false,

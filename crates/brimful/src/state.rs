@@ -6,6 +6,8 @@
 
 mod file;
 mod folder;
+mod keeper;
+mod learned;
 mod levels;
 mod present;
 
@@ -18,6 +20,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 pub use file::{ModelState, UpstreamState};
+pub use keeper::{ALL_MODELS, KeepOptions, KeptUpstream};
+pub(crate) use keeper::{Keeper, Level, Picture, Saver};
+pub use learned::{FactorState, LearnedState, LimitState, RateState};
 pub use levels::{LevelState, Taken};
 pub use present::{Other, Presence};
 
@@ -211,6 +216,26 @@ impl StateDir {
             states.extend(file::read(&path, &mut notes)?);
         }
         Ok((states, notes))
+    }
+
+    /// Drops what was learnt of the places that `which` names. Levels stay: they are no opinion,
+    /// and without them a daily limit would be spent twice. Says of how many upstreams.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub fn forget(&self, which: impl Fn(&UpstreamKey) -> bool) -> Result<usize, StateError> {
+        let _held = folder::lock(&self.path)?;
+        let mut forgotten = 0;
+        for path in folder::files(&self.path, file::ENDING)? {
+            let Some(mut state) = file::read(&path, &mut Vec::new())? else {
+                continue;
+            };
+            if which(&state.upstream) && state.forget_learned() {
+                forgotten += 1;
+                file::write(&path, &state)?;
+            }
+        }
+        Ok(forgotten)
     }
 
     /// Announces a run, so that other runs with the same key know of it until it is dropped.

@@ -42,6 +42,17 @@ pub struct Response {
     pub first_byte: Instant,
     /// When the first event of a stream arrived. `None` for an answer that came whole.
     pub first_event: Option<Instant>,
+    /// By which protocols it came.
+    pub protocol: Protocol,
+}
+
+/// The protocols of one exchange.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Protocol {
+    /// The version of HTTP.
+    pub http: http::Version,
+    /// The version of TLS; `None` on a plain connection and in the simulator.
+    pub tls: Option<rustls::ProtocolVersion>,
 }
 
 /// Why nothing usable came back.
@@ -83,14 +94,31 @@ impl Transport {
         }
     }
 
-    /// Sends one attempt and waits for the whole answer.
-    pub async fn send(&self, request: &Outgoing) -> Result<Response, SendError> {
+    /// Sends one attempt and waits for the whole answer. `on_early` hears of a stream what comes long
+    /// before its end.
+    pub async fn send(
+        &self,
+        request: &Outgoing,
+        on_early: &OnEarly<'_>,
+    ) -> Result<Response, SendError> {
         match self {
-            Self::Http(http) => http.send(request).await,
-            Self::Mock(mock) => mock.send(request).await,
+            Self::Http(http) => http.send(request, on_early).await,
+            Self::Mock(mock) => mock.send(request, on_early).await,
         }
     }
 }
+
+/// What is known of a stream before its end.
+#[derive(Clone, Copy, Debug)]
+pub enum Early<'a> {
+    /// Its headers have come.
+    Head(&'a HeaderMap),
+    /// Its first event has come.
+    FirstEvent,
+}
+
+/// Hears of a stream before its end.
+pub type OnEarly<'a> = dyn Fn(Early<'_>) + Send + Sync + 'a;
 
 /// The part of a [`Request`] that an attempt needs; cheap to clone.
 #[derive(Clone, Debug)]
@@ -99,6 +127,20 @@ pub struct Outgoing {
     path: Arc<str>,
     body: Bytes,
     streams: bool,
+}
+
+impl Outgoing {
+    /// A POST of this body that asks for no stream. The path is checked, as that of a [`Request`]
+    /// is.
+    #[must_use]
+    pub fn post(path: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
+        Self {
+            method: http::Method::POST,
+            path: path.into(),
+            body: body.into(),
+            streams: false,
+        }
+    }
 }
 
 impl From<&Request> for Outgoing {

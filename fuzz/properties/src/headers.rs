@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use brimful_core::LimitKind;
 use brimful_providers::duration::{BodyHint, parse_wait, retry_after, wait_in_text};
 use brimful_providers::reply::quota_numbers;
 
@@ -78,11 +79,32 @@ fn numbers(message: &str) {
     let Some(numbers) = quota_numbers(message) else {
         return;
     };
-    let limit = numbers.limit.expect("numbers without a limit are none");
-    let mut written = format!("Limit {limit}");
-    for (name, number) in [("Used", numbers.used), ("Requested", numbers.requested)] {
+    assert_eq!(numbers.kind.is_some(), numbers.window.is_some());
+    assert!(numbers.kind.is_some() || numbers.limit.is_some());
+    let mut written = String::new();
+    if let (Some(kind), Some(window)) = (numbers.kind, numbers.window) {
+        let unit = match kind {
+            LimitKind::Requests => "requests",
+            LimitKind::TotalTokens => "tokens",
+            LimitKind::InputTokens => "input tokens",
+            LimitKind::OutputTokens => "output tokens",
+            other => unreachable!("no message names {other:?}"),
+        };
+        let window = match window.as_secs() {
+            1 => "second",
+            60 => "minute",
+            3_600 => "hour",
+            _ => "day",
+        };
+        written = format!("on {unit} per {window}: ");
+    }
+    for (name, number) in [
+        ("Limit", numbers.limit),
+        ("Used", numbers.used),
+        ("Requested", numbers.requested),
+    ] {
         if let Some(number) = number {
-            written += &format!(", {name} {number}");
+            written += &format!("{name} {number}, ");
         }
     }
     if let Some(wait) = numbers.wait {

@@ -165,6 +165,12 @@ struct AnswerArgs {
     /// Requests in flight beyond which all times grow in proportion
     #[arg(long, value_name = "N", value_parser = units::positive)]
     saturation_in_flight: Option<u64>,
+    /// All times grow by 1/N for each request in flight, N being --saturation-in-flight
+    #[arg(long, requires = "saturation_in_flight")]
+    saturation_gradual: bool,
+    /// Answers that are generated at once; further requests wait in line
+    #[arg(long, value_name = "N", value_parser = units::positive)]
+    slots: Option<u64>,
     /// Time from arrival to admission, as a slow way to the server; the median, with its sigma
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = units::duration)]
     arrival_delay: Duration,
@@ -289,6 +295,8 @@ impl AnswerArgs {
         config.latency_sigma = self.latency_sigma;
         config.latency_ms_per_token = millis(self.latency_per_token);
         config.saturation_in_flight = self.saturation_in_flight;
+        config.saturation_gradual = self.saturation_gradual;
+        config.slots = self.slots;
         config.arrival_delay_ms_median = millis(self.arrival_delay);
         config.arrival_delay_sigma = self.arrival_delay_sigma;
         config.arrival_delay_max = self.arrival_delay_max;

@@ -1,31 +1,128 @@
 //! Limits and retry, from flags to the engine.
 
+mod concurrency;
+mod published;
+
+use std::sync::Arc;
 use std::time::Duration;
 
+use brimful::limits::{LimitNote, Source, counts};
+use brimful::models::{ModelGroup, ModelLanes};
+use brimful::source::UnitExpression;
 use brimful_core::{
-    Budget, ChargeRule, EngineConfig, LimitKind, LimitSpec, RetryPolicy, Settlement, Shape,
+    Budget, CUSTOM_KINDS, ChargeRule, Cost, Decision, EngineConfig, Lane, Learning, LimitKind,
+    LimitSpec, Ramp, RetryPolicy, Settlement, Shape, Timestamp,
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::{say, usage};
-use crate::args::{Charge, LimitShape, Provider, RunArgs, Settle};
-use crate::units::{Burst, positive};
+use brimful_providers::observe::HeaderGrammar;
+use brimful_providers::profile::{Charging, Profile};
 
-/// In flight when the rate is not known.
-const CONCURRENCY_WITHOUT_RATE: u64 = 64;
-/// In flight at most when the rate decides: 4,096 connections cost 160 MB.
-const CONCURRENCY_WITH_RATE: u64 = 4096;
-/// Descriptors that are not connections: files, the terminal, timers.
-const DESCRIPTORS_RESERVED: u64 = 64;
-/// What macOS takes at most where the hard limit says more, or that there is none (`OPEN_MAX`).
-const DESCRIPTORS_MACOS: u64 = 10_240;
+use super::custom::{Counts, CustomLimit};
+use super::{provider, usage};
+use crate::args::{Charge, LimitArgs, LimitShape, RunArgs, Settle, Switch};
+use crate::units::{Burst, Share};
 
+pub(super) use concurrency::concurrency;
+
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-pub(super) fn engine(args: &RunArgs, concurrency: u64) -> anyhow::Result<EngineConfig> {
-    let mut specs = rates(args)?;
-    specs.push(LimitSpec::concurrency(concurrency));
+/// Everything that limits a run.
+#[derive(Debug)]
+pub(super) struct Limits {
+    pub(super) engine: EngineConfig,
+    /// What else there is to know of each limit of the engine, in their order.
+    pub(super) notes: Vec<LimitNote>,
+    /// The lanes of models, by the limits that only some of them share.
+    pub(super) lanes: Arc<ModelLanes>,
+    /// What custom kinds count.
+    pub(super) units: Vec<UnitExpression>,
+    /// How replies name limits, where that is listened to.
+    pub(super) headers: Option<HeaderGrammar>,
+    /// For people.
+    pub(super) told: Vec<String>,
+}
+
+/// A limit before shares, shapes and lanes.
+struct Declared {
+    name: String,
+    kind: LimitKind,
+    amount: u64,
+    window: Duration,
+    shape: Option<LimitShape>,
+    models: Option<ModelGroup>,
+    note: LimitNote,
+}
+
+/// `model`: that of the requests, where it is known.
+pub(super) fn limits(
+    args: &RunArgs,
+    model: Option<&str>,
+    concurrency: u64,
+) -> anyhow::Result<Limits> {
+    let flags = &args.limits;
+    let profile = provider::whose_limits(args);
+    let mut told = Vec::new();
+    let mut units = Vec::new();
+    let mut declared = flagged(flags);
+    declared.extend(published::limits(
+        flags, profile, model, &declared, &mut told,
+    )?);
+    for limit in &flags.limit {
+        declared.push(described(limit, flags, &mut units)?);
+    }
+    contradictions(flags, &declared)?;
+    published::days(flags, profile, &mut declared);
+    let groups = declared.iter().filter_map(|limit| limit.models.clone());
+    let lanes = ModelLanes::new(groups).map_err(|error| usage(format!("--limit: {error}")))?;
+    let mut specs = Vec::new();
+    let mut notes = Vec::new();
+    for limit in declared {
+        specs.push(spec(flags, profile, &limit, &lanes, &mut told));
+        notes.push(limit.note);
+    }
+    let share = flags.share.unwrap_or(Share::WHOLE);
+    specs.push(LimitSpec::concurrency(share.of(concurrency)));
+    notes.push(LimitNote::new(
+        counts(LimitKind::Concurrency),
+        Duration::ZERO,
+        Source::Given,
+    ));
+    let learns = flags.learn == Switch::On;
+    let is_rated = specs.iter().any(|spec| spec.kind != LimitKind::Concurrency);
+    let headers =
+        Some(profile.replies.headers).filter(|known| learns && *known != HeaderGrammar::None);
+    let mut engine = engine(args, &profile.charge_for(model.unwrap_or_default()), specs);
+    let refuses = profile.replies.refuses;
+    engine.upstreams[0].learning = match flags.learn {
+        Switch::Off => Learning::Off,
+        Switch::On if refuses || is_rated => Learning::Limits,
+        // It never says no: what helps is to ask for no more than it can do.
+        Switch::On if flags.concurrency == "auto" => Learning::Concurrency,
+        Switch::On => Learning::Off,
+    };
+    // Only a reply can tell what is allowed.
+    engine.upstreams[0].first_alone = headers.is_some() && !is_rated;
+    if learns && !is_rated {
+        told.push(
+            "no limit is given: it is learnt while the run goes on (--learn off: none)".into(),
+        );
+    }
+    // Which is where values out of range are found.
+    engine.check().map_err(|error| usage(error.to_string()))?;
+    Ok(Limits {
+        engine,
+        notes,
+        lanes: Arc::new(lanes),
+        units,
+        headers,
+        told,
+    })
+}
+
+fn engine(args: &RunArgs, charging: &Charging, specs: Vec<LimitSpec>) -> EngineConfig {
     let mut config = EngineConfig::new(specs);
     config.retry = RetryPolicy::new();
     config.retry.base_backoff = args.retry.base_backoff;
@@ -36,60 +133,257 @@ pub(super) fn engine(args: &RunArgs, concurrency: u64) -> anyhow::Result<EngineC
         Some(Charge::Max) => ChargeRule::Max,
         Some(Charge::Sum) => ChargeRule::Sum,
         Some(Charge::Input) => ChargeRule::Input,
-        None if super::target::is_openai(args) => ChargeRule::Max,
-        None => ChargeRule::Sum,
+        None => charging.reserve(),
     };
     config.upstreams[0].settlement = match args.limits.settle {
-        Settle::None => Settlement::None,
-        Settle::Usage => Settlement::Usage,
+        Some(Settle::None) => Settlement::None,
+        Some(Settle::Usage) => Settlement::Usage,
+        None => charging.settlement(),
     };
+    config.upstreams[0].usage_weights = charging.weights();
     config.seed = args.watch.seed;
-    Ok(config)
+    config
 }
 
-/// The limits as one, which is where values out of range are found.
-pub(super) fn budget(engine: &EngineConfig) -> anyhow::Result<Budget> {
-    Budget::new(engine.upstreams[0].limits.clone()).map_err(|error| usage(error.to_string()))
+impl Limits {
+    /// Why a request of this cost can never start, where it cannot.
+    pub(super) fn never(&self, cost: &Cost) -> Option<String> {
+        let upstream = &self.engine.upstreams[0];
+        let own = upstream.limits.iter();
+        let own = own.filter(|spec| spec.counts(cost.lane)).cloned();
+        let budget = Budget::new(own.collect()).ok()?;
+        match budget.decide(Timestamp::ZERO, &upstream.charge_rule.of(cost)) {
+            Decision::Never(never) => Some(never.to_string()),
+            _ => None,
+        }
+    }
 }
 
-fn rates(args: &RunArgs) -> anyhow::Result<Vec<LimitSpec>> {
-    let limits = &args.limits;
-    if limits.burst.is_some() && limits.limit_shape == LimitShape::Paced {
+/// Limits that have flags of their own.
+fn flagged(flags: &LimitArgs) -> Vec<Declared> {
+    use LimitKind::{InputTokens, OutputTokens, Requests, TotalTokens};
+    let flagged = [
+        ("rps", Requests, flags.rps, SECOND),
+        ("rpm", Requests, flags.rpm, MINUTE),
+        ("rph", Requests, flags.rph, HOUR),
+        ("rpd", Requests, flags.rpd, DAY),
+        ("tpm", TotalTokens, flags.tpm, MINUTE),
+        ("itpm", InputTokens, flags.itpm, MINUTE),
+        ("otpm", OutputTokens, flags.otpm, MINUTE),
+        ("tph", TotalTokens, flags.tph, HOUR),
+        ("tpd", TotalTokens, flags.tpd, DAY),
+    ];
+    let given = flagged
+        .into_iter()
+        .filter_map(|(name, kind, amount, window)| {
+            let mut note = LimitNote::new(counts(kind), window, Source::Given);
+            note.daily = flags.daily_reset.clone().filter(|_| window == DAY);
+            Some(Declared {
+                name: name.to_owned(),
+                kind,
+                amount: amount?,
+                window,
+                shape: None,
+                models: None,
+                note,
+            })
+        });
+    given.collect()
+}
+
+/// A limit that `--limit` describes. What it counts, if it is an expression, goes to `units`.
+fn described(
+    limit: &CustomLimit,
+    flags: &LimitArgs,
+    units: &mut Vec<UnitExpression>,
+) -> anyhow::Result<Declared> {
+    let kind = match &limit.counts {
+        Counts::Requests => LimitKind::Requests,
+        Counts::Tokens => LimitKind::TotalTokens,
+        Counts::InputTokens => LimitKind::InputTokens,
+        Counts::OutputTokens => LimitKind::OutputTokens,
+        Counts::InFlight => LimitKind::Concurrency,
+        Counts::Expression(expression) => custom_kind(&limit.name, expression, units)?,
+    };
+    let counts = match kind {
+        // Under its own name: what an expression counts may change.
+        LimitKind::Custom(_) => format!("custom:{}", limit.name),
+        kind => counts(kind).to_owned(),
+    };
+    let mut note = LimitNote::new(counts, limit.window, Source::Given);
+    let of_a_day = flags.daily_reset.clone().filter(|_| limit.window == DAY);
+    note.daily = limit.reset.clone().or(of_a_day);
+    note.models = limit.models.as_ref().map(ToString::to_string);
+    Ok(Declared {
+        name: limit.name.clone(),
+        kind,
+        amount: limit.amount,
+        window: limit.window,
+        shape: limit.shape,
+        models: limit.models.clone(),
+        note,
+    })
+}
+
+/// The kind that counts `expression`: two limits on the same share one.
+fn custom_kind(
+    name: &str,
+    expression: &str,
+    units: &mut Vec<UnitExpression>,
+) -> anyhow::Result<LimitKind> {
+    let known = units.iter().position(|unit| unit.expression == expression);
+    let number = known.unwrap_or(units.len());
+    if number == CUSTOM_KINDS {
+        return Err(usage(format!(
+            "--limit {name}: no more than {CUSTOM_KINDS} different expressions can be counted"
+        )));
+    }
+    if known.is_none() {
+        units.push(UnitExpression {
+            name: name.to_owned(),
+            expression: expression.to_owned(),
+        });
+    }
+    Ok(LimitKind::Custom(u8::try_from(number).unwrap_or(u8::MAX)))
+}
+
+/// Refuses flags that contradict each other or have no effect.
+fn contradictions(flags: &LimitArgs, declared: &[Declared]) -> anyhow::Result<()> {
+    let mut names: Vec<&str> = declared.iter().map(|limit| limit.name.as_str()).collect();
+    names.push("concurrency");
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(usage(format!(
+            "two limits are called `{}`: give the one of --limit another name",
+            twice[0]
+        )));
+    }
+    if flags.burst.is_some()
+        && flags
+            .limit_shape
+            .is_none_or(|shape| shape == LimitShape::Paced)
+    {
         return Err(usage(
             "--burst says what a server takes at once that is known: add --limit-shape token-bucket, \
              sliding or fixed",
         ));
     }
-    let second = Duration::from_secs(1);
-    let flags = [
-        ("rps", LimitKind::Requests, limits.rps, second),
-        ("rpm", LimitKind::Requests, limits.rpm, MINUTE),
-        ("rpd", LimitKind::Requests, limits.rpd, DAY),
-        ("tpm", LimitKind::TotalTokens, limits.tpm, MINUTE),
-        ("itpm", LimitKind::InputTokens, limits.itpm, MINUTE),
-        ("otpm", LimitKind::OutputTokens, limits.otpm, MINUTE),
-        ("tpd", LimitKind::TotalTokens, limits.tpd, DAY),
-    ];
-    let mut specs = Vec::new();
-    for (name, kind, amount, window) in flags {
-        let Some(amount) = amount else { continue };
-        let mut spec = LimitSpec::new(name, kind, amount, window);
-        spec.shape = match limits.limit_shape {
-            LimitShape::Paced => Shape::Paced,
-            LimitShape::TokenBucket => Shape::TokenBucket,
-            LimitShape::Sliding => Shape::Sliding,
-            LimitShape::Fixed => Shape::Fixed,
-        };
-        spec.burst = burst(limits.burst, &spec);
-        spec.jitter = limits.jitter;
-        specs.push(spec);
+    let is_rate = |limit: &&Declared| limit.kind != LimitKind::Concurrency;
+    let rates = declared.iter().filter(is_rate).count();
+    let paced = |limit: &&Declared| is_rate(limit) && limit.window < HOUR;
+    let paced = declared.iter().filter(paced).count();
+    let daily = declared
+        .iter()
+        .filter(|limit| limit.note.daily.is_some())
+        .count();
+    for (flag, given, limits, needs) in [
+        (
+            "--limit-shape",
+            flags.limit_shape.is_some(),
+            rates,
+            "a rate",
+        ),
+        ("--jitter", flags.jitter.is_some(), rates, "a rate"),
+        (
+            "--burst",
+            flags.burst.is_some(),
+            paced,
+            "a rate of less than an hour",
+        ),
+        (
+            "--ramp",
+            flags.ramp.is_some(),
+            paced,
+            "a rate of less than an hour",
+        ),
+        (
+            "--daily-reset",
+            flags.daily_reset.is_some(),
+            daily,
+            "a limit of a day",
+        ),
+    ] {
+        if given && limits == 0 {
+            return Err(usage(format!(
+                "{flag} has no effect without {needs}, such as {}",
+                if flag == "--daily-reset" {
+                    "--rpd"
+                } else {
+                    "--rpm"
+                }
+            )));
+        }
     }
-    Ok(specs)
+    Ok(())
 }
 
-fn burst(declared: Option<Burst>, spec: &LimitSpec) -> Option<u64> {
+fn spec(
+    flags: &LimitArgs,
+    profile: &Profile,
+    limit: &Declared,
+    lanes: &ModelLanes,
+    told: &mut Vec<String>,
+) -> LimitSpec {
+    let share = flags.share.unwrap_or(Share::WHOLE);
+    let amount = share.of(limit.amount);
+    if !share.is_exact(limit.amount) {
+        told.push(format!(
+            "--share {} % of {} {} is rounded to {amount}",
+            share.percent(),
+            limit.name,
+            limit.amount
+        ));
+    }
+    let mut spec = LimitSpec::new(&limit.name, limit.kind, amount, limit.window);
+    if let Some(group) = &limit.models {
+        spec.lanes = Some(lanes.lanes_of(group).into_iter().map(Lane).collect());
+    }
+    if limit.kind == LimitKind::Concurrency {
+        return spec;
+    }
+    spec.shape = match limit.shape.or(flags.limit_shape) {
+        // Long windows are counted, so that nothing is risked by what is known of them.
+        None if limit.window >= HOUR => return profile_shape(profile, spec, limit, flags.jitter),
+        None | Some(LimitShape::Paced) => Shape::Paced,
+        Some(LimitShape::TokenBucket) => Shape::TokenBucket,
+        Some(LimitShape::Sliding) => Shape::Sliding,
+        Some(LimitShape::Fixed) => Shape::Fixed,
+    };
+    spec.burst = burst(flags.burst, share, &spec);
+    spec.jitter = flags.jitter;
+    if let Some(ramp) = flags.ramp.filter(|_| limit.window < HOUR) {
+        let start = u128::from(amount) * u128::from(ramp.from_percent) / 100;
+        let mut grown = Ramp::new(u64::try_from(start).unwrap_or(u64::MAX).max(1));
+        grown.percent = ramp.percent;
+        grown.period = ramp.period;
+        spec.ramp = Some(grown);
+    }
+    spec
+}
+
+/// A limit of a long window, enforced as the profile says.
+fn profile_shape(
+    profile: &Profile,
+    mut spec: LimitSpec,
+    limit: &Declared,
+    jitter: Option<Duration>,
+) -> LimitSpec {
+    if limit.models.is_none()
+        && let Some(known) = profile.limit(limit.kind, limit.window)
+    {
+        spec = known.enforce(spec);
+    }
+    spec.jitter = jitter;
+    spec
+}
+
+fn burst(declared: Option<Burst>, share: Share, spec: &LimitSpec) -> Option<u64> {
+    if spec.shape == Shape::Paced {
+        return None;
+    }
     match declared? {
-        Burst::Requests(count) => (spec.kind == LimitKind::Requests).then_some(count),
+        Burst::Requests(count) => (spec.kind == LimitKind::Requests).then(|| share.of(count)),
+        // The amount is the share already.
         Burst::Time(time) => {
             let units = u128::from(spec.amount) * time.as_nanos() / spec.window.as_nanos();
             Some(u64::try_from(units).unwrap_or(u64::MAX).max(1))
@@ -97,137 +391,5 @@ fn burst(declared: Option<Burst>, spec: &LimitSpec) -> Option<u64> {
     }
 }
 
-/// Requests in flight that the flags ask for and the descriptors allow.
-pub(super) fn concurrency(args: &RunArgs) -> anyhow::Result<u64> {
-    let limits = &args.limits;
-    let network = args.target.provider != Some(Provider::Mock);
-    let available = if network { descriptors() } else { u64::MAX };
-    if limits.concurrency != "auto" {
-        let wanted = positive(&limits.concurrency)
-            .map_err(|error| usage(format!("--concurrency: {error} (or auto)")))?;
-        if wanted > available {
-            let text = format!(
-                "--concurrency {wanted} needs {} file descriptors, this shell allows {}: going on \
-                 with {available}; raise it by `ulimit -n {}`",
-                wanted + DESCRIPTORS_RESERVED,
-                available + DESCRIPTORS_RESERVED,
-                wanted + DESCRIPTORS_RESERVED,
-            );
-            say(args.watch.log_format, "warning", &text);
-        }
-        return Ok(wanted.min(available));
-    }
-    let rated = [limits.rps, limits.rpm, limits.tpm, limits.itpm, limits.otpm];
-    let auto = if rated.iter().any(Option::is_some) {
-        CONCURRENCY_WITH_RATE
-    } else {
-        CONCURRENCY_WITHOUT_RATE
-    };
-    Ok(auto.min(available))
-}
-
-/// Connections that the descriptor limit leaves room for, after raising it as far as it goes.
-fn descriptors() -> u64 {
-    raise(getrlimit(Resource::Nofile), |limit| {
-        setrlimit(Resource::Nofile, limit).is_ok()
-    });
-    let now = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    now.saturating_sub(DESCRIPTORS_RESERVED).max(1)
-}
-
-/// Raises a limit as far as `set` takes it. Where nothing is taken, the old limit stands.
-fn raise(limit: Rlimit, mut set: impl FnMut(Rlimit) -> bool) {
-    let Rlimit { current, maximum } = limit;
-    let finite = Some(DESCRIPTORS_MACOS);
-    // No limit is more than any number, unlike in the order of `Option`.
-    let is_more = |wanted: Option<u64>, than: Option<u64>| {
-        than.is_some_and(|than| wanted.is_none_or(|wanted| wanted > than))
-    };
-    let mut taken = |wanted| {
-        set(Rlimit {
-            current: wanted,
-            maximum,
-        })
-    };
-    if is_more(maximum, current)
-        && !taken(maximum)
-        && is_more(maximum, finite)
-        && is_more(finite, current)
-    {
-        taken(finite);
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use clap::Parser as _;
-
-    use super::*;
-    use crate::args::{Cli, Command};
-
-    fn specs(flags: &str) -> anyhow::Result<Vec<LimitSpec>> {
-        let argv = "brimful run in.jsonl -o out.jsonl".split_whitespace();
-        let cli = Cli::parse_from(argv.chain(flags.split_whitespace()));
-        let Command::Run(args) = cli.command else {
-            panic!("the command is run")
-        };
-        rates(&args)
-    }
-
-    #[test]
-    fn every_shape_reaches_the_core_with_its_burst_and_jitter() {
-        for (name, shape) in [
-            ("token-bucket", Shape::TokenBucket),
-            ("sliding", Shape::Sliding),
-            ("fixed", Shape::Fixed),
-        ] {
-            let flags = format!("--rpm 600 --tpm 6000 --limit-shape {name} --jitter 20ms");
-            for spec in specs(&flags).unwrap() {
-                assert_eq!((spec.shape, spec.burst), (shape, None), "{name}");
-                assert_eq!(spec.jitter, Some(Duration::from_millis(20)));
-            }
-            let bursts = |flags: &str| -> Vec<Option<u64>> {
-                let specs = specs(flags).unwrap();
-                specs.iter().map(|spec| spec.burst).collect()
-            };
-            assert_eq!(bursts(&format!("{flags} --burst 5")), [Some(5), None]);
-            assert_eq!(
-                bursts(&format!("{flags} --burst 1s")),
-                [Some(10), Some(100)]
-            );
-        }
-        assert_eq!(specs("--rpm 600").unwrap()[0].shape, Shape::Paced);
-        let error = specs("--rpm 600 --burst 5").unwrap_err().to_string();
-        assert!(error.contains("add --limit-shape"), "{error}");
-    }
-
-    /// The limits that a system is asked for which takes numbers up to `most`.
-    fn asked(current: Option<u64>, maximum: Option<u64>, most: u64) -> Vec<Option<u64>> {
-        let mut asked = Vec::new();
-        raise(Rlimit { current, maximum }, |limit| {
-            assert_eq!(limit.maximum, maximum);
-            asked.push(limit.current);
-            limit.current.is_some_and(|number| number <= most)
-        });
-        asked
-    }
-
-    #[test]
-    fn descriptors_are_raised_as_far_as_the_system_takes_it() {
-        assert_eq!(asked(Some(1024), Some(4096), u64::MAX), [Some(4096)]);
-        // macOS: the hard limit is infinite, and asking for it is refused.
-        assert_eq!(asked(Some(256), None, 10_240), [None, Some(10_240)]);
-        assert_eq!(
-            asked(Some(256), Some(1 << 40), 10_240),
-            [Some(1 << 40), Some(10_240)]
-        );
-    }
-
-    #[test]
-    fn descriptors_are_never_lowered() {
-        assert_eq!(asked(Some(4096), Some(4096), u64::MAX), []);
-        assert_eq!(asked(None, None, u64::MAX), []);
-        assert_eq!(asked(Some(20_000), None, 20_000), [None]);
-        assert_eq!(asked(Some(256), Some(4096), 100), [Some(4096)]);
-    }
-}
+mod tests;

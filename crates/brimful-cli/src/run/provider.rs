@@ -1,25 +1,25 @@
 //! How a provider is reached: address, key, headers, endpoint, all out of its profile.
 
 use brimful_providers::dialect::{Endpoint, Wire};
-use brimful_providers::profile::{Auth, DialectName, Profile};
+use brimful_providers::profile::{Auth, CountRule, DialectName, Profile};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::usage;
-use crate::args::{Provider, RunArgs};
+use crate::args::{Provider, RunArgs, TargetArgs};
 
 /// Says which `api-version` Azure shall answer by, in the SDK's own words.
 const AZURE_API_VERSION: &str = "OPENAI_API_VERSION";
 
 /// A provider's API as this run uses it.
 #[derive(Debug)]
-pub(super) struct Api {
+pub(crate) struct Api {
     profile: &'static Profile,
-    pub(super) base_url: String,
+    pub(crate) base_url: String,
 }
 
 /// The profile that the flags name. An API without a name speaks as OpenAI does.
-fn profile(args: &RunArgs) -> &'static Profile {
-    match args.target.provider {
+fn profile(args: &impl AsRef<TargetArgs>) -> &'static Profile {
+    match args.as_ref().provider {
         Some(Provider::Known(name)) => Profile::by_name(name),
         Some(Provider::Mock) | None => Profile::by_name("openai"),
     }
@@ -28,10 +28,10 @@ fn profile(args: &RunArgs) -> &'static Profile {
 
 impl Api {
     /// Finds the address: what was typed, else what the environment says, else the provider's own.
-    pub(super) fn of(args: &RunArgs) -> anyhow::Result<Self> {
+    pub(crate) fn of(args: &impl AsRef<TargetArgs>) -> anyhow::Result<Self> {
         let profile = profile(args);
         let address = &profile.address;
-        let given = args.target.base_url.clone();
+        let given = args.as_ref().base_url.clone();
         let found = given.or_else(|| address.variable.as_deref().and_then(variable));
         let base_url = match found {
             Some(found) => Some(found),
@@ -53,9 +53,14 @@ impl Api {
         Ok(Self { profile, base_url })
     }
 
+    /// What is known of it.
+    pub(crate) const fn profile(&self) -> &'static Profile {
+        self.profile
+    }
+
     /// What named the address, for errors.
-    pub(super) fn named(&self, args: &RunArgs) -> &str {
-        match &args.target.base_url {
+    pub(super) fn named(&self, args: &impl AsRef<TargetArgs>) -> &str {
+        match &args.as_ref().base_url {
             Some(_) => "--base-url",
             None => self
                 .profile
@@ -127,10 +132,32 @@ impl Api {
     }
 }
 
+/// Whose limits hold: those of the provider that is named, else of whoever is at the address. What
+/// only speaks as another provider does has limits of its own.
+pub(super) fn whose_limits(args: &RunArgs) -> &'static Profile {
+    let found = match args.target.provider {
+        Some(Provider::Known(name)) => Profile::by_name(name),
+        Some(Provider::Mock) => None,
+        None => Api::of(args)
+            .ok()
+            .map(|api| Profile::of_base_url(&api.base_url)),
+    };
+    found.unwrap_or_else(Profile::generic)
+}
+
 /// Where requests of rows go when no flag says it.
-pub(super) fn default_endpoint(args: &RunArgs) -> Endpoint {
+pub(crate) fn default_endpoint(args: &impl AsRef<TargetArgs>) -> Endpoint {
     let first = profile(args).dialect.endpoints.first();
     first.and_then(|name| name.parse().ok()).unwrap_or_default()
+}
+
+/// How input tokens are counted when no flag says it.
+pub(super) fn count(args: &impl AsRef<TargetArgs>) -> CountRule {
+    let named = args.as_ref().provider.is_some();
+    match Api::of(args) {
+        Ok(api) if !named => Profile::of_base_url(&api.base_url).count.rule,
+        _ => profile(args).count.rule,
+    }
 }
 
 /// A variable that is set to something.

@@ -12,14 +12,32 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::provider::{Api, variable};
 use super::usage;
-use crate::args::{Provider, RunArgs};
+use crate::args::{Provider, RunArgs, TargetArgs};
 use crate::variable::unset;
 
 /// The in-process simulator's time to the first byte: median, and spread of its logarithm.
 const MOCK_LATENCY_MS: f64 = 400.0;
 const MOCK_LATENCY_SIGMA: f64 = 0.4;
 
-pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redactor>)> {
+/// Where requests go, and as whom.
+pub(super) struct Aim {
+    pub(super) transport: Transport,
+    pub(super) redactor: Arc<Redactor>,
+    /// As whom, for what is kept of it; `None` for the simulator, which forgets.
+    pub(super) identity: Option<Identity>,
+}
+
+/// What a provider counts together.
+pub(crate) struct Identity {
+    /// Host and port of the address.
+    pub(crate) place: String,
+    /// The key, wherever it stands.
+    pub(crate) secret: Option<SecretString>,
+    /// Organisation and project, where they are named.
+    pub(crate) account: Option<String>,
+}
+
+pub(super) fn aim(args: &RunArgs) -> anyhow::Result<Aim> {
     if args.target.provider == Some(Provider::Mock) {
         if args.target.base_url.is_some() {
             return Err(usage(
@@ -29,11 +47,29 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
         let config = mock_config(args);
         let mock = MockTransport::new(config, args.watch.seed, args.target.timeout)
             .context("the simulator")?;
-        return Ok((Transport::Mock(Arc::new(mock)), Arc::default()));
+        return Ok(Aim {
+            transport: Transport::Mock(Arc::new(mock)),
+            redactor: Arc::default(),
+            identity: None,
+        });
     }
+    let (http, redactor, identity) = http(args)?;
+    Ok(Aim {
+        transport: Transport::Http(http),
+        redactor,
+        identity: Some(identity),
+    })
+}
+
+/// The provider's API over HTTP, with the key and the headers that the flags name; what must not be
+/// shown of them; and as whom it is asked.
+pub(crate) fn http(
+    args: &impl AsRef<TargetArgs>,
+) -> anyhow::Result<(Arc<HttpTransport>, Arc<Redactor>, Identity)> {
+    let target = args.as_ref();
     let mut secrets = Vec::new();
     let mut headers = HeaderMap::new();
-    for header in &args.target.header {
+    for header in &target.header {
         let (name, mut value, origin) = parse_header(header)?;
         let found = secrets_of_header(&name, &value, origin);
         value.set_sensitive(!found.is_empty());
@@ -47,13 +83,14 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
         headers.entry(name).or_insert(value);
         secrets.push(key);
     }
+    let identity = identity(&api.base_url, &headers);
     let mut options = HttpOptions::new(&*api.base_url);
     options.wire = api.wire();
     options.headers = headers;
-    options.timeout = args.target.timeout;
-    options.connect_timeout = args.target.connect_timeout;
-    options.response_max_bytes = usize::try_from(args.target.response_max_bytes)?;
-    options.headers_max_bytes = usize::try_from(args.target.headers_max_bytes)?;
+    options.timeout = target.timeout;
+    options.connect_timeout = target.connect_timeout;
+    options.response_max_bytes = usize::try_from(target.response_max_bytes)?;
+    options.headers_max_bytes = usize::try_from(target.headers_max_bytes)?;
     let named = api.named(args);
     let http = HttpTransport::new(options).map_err(|error| usage(format!("{named}: {error}")))?;
     if let Some(auth) = http.proxy_authorization() {
@@ -63,23 +100,39 @@ pub(super) fn transport(args: &RunArgs) -> anyhow::Result<(Transport, Arc<Redact
             Origin::Environment,
         ));
     }
-    Ok((
-        Transport::Http(Arc::new(http)),
-        Arc::new(Redactor::new(&secrets)),
-    ))
+    Ok((Arc::new(http), Arc::new(Redactor::new(&secrets)), identity))
 }
 
-/// Whether requests go to OpenAI itself, so that its way of charging is known.
-pub(super) fn is_openai(args: &RunArgs) -> bool {
-    match args.target.provider {
-        Some(provider) => provider == Provider::Known("openai"),
-        None => Api::of(args).is_ok_and(|api| api.is_own()),
+/// Headers that may hold the key, the most usual first.
+const KEY_HEADERS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+/// Headers that name an account, which a provider counts apart.
+const ACCOUNT_HEADERS: [&str; 2] = ["openai-organization", "openai-project"];
+
+fn identity(base_url: &str, headers: &HeaderMap) -> Identity {
+    let text = |name: &&str| {
+        let value = headers.get(*name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let accounts: Vec<String> = ACCOUNT_HEADERS.iter().filter_map(text).collect();
+    let url: Option<http::Uri> = base_url.parse().ok();
+    let authority = url.as_ref().and_then(http::Uri::authority);
+    // Without what may stand before an `@`.
+    let place = authority.map(|found| found.as_str().rsplit('@').next().unwrap_or_default());
+    Identity {
+        place: place.unwrap_or(base_url).to_ascii_lowercase(),
+        // Without the scheme: the key is the same however it is given.
+        secret: KEY_HEADERS.iter().find_map(text).map(|value| {
+            let key = value.rsplit(' ').next().unwrap_or_default();
+            SecretString::from(key)
+        }),
+        account: (!accounts.is_empty()).then(|| accounts.join("/")),
     }
 }
 
-fn key(args: &RunArgs, api: &Api) -> anyhow::Result<Option<SecretString>> {
+fn key(args: &impl AsRef<TargetArgs>, api: &Api) -> anyhow::Result<Option<SecretString>> {
+    let target = args.as_ref();
     let clean = |key: String| SecretString::from(key.trim());
-    if let Some(name) = &args.target.api_key_env {
+    if let Some(name) = &target.api_key_env {
         let key = variable(name).ok_or_else(|| usage(unset("--api-key-env", name)))?;
         return Ok(Some(clean(key)));
     }
@@ -88,7 +141,7 @@ fn key(args: &RunArgs, api: &Api) -> anyhow::Result<Option<SecretString>> {
         .iter()
         .find_map(|name| variable(name))
         .map(clean);
-    let brings_its_own = args.target.header.iter().any(|header| {
+    let brings_its_own = target.header.iter().any(|header| {
         let name = header.split(':').next();
         name.is_some_and(|name| api.is_key_header(name.trim()))
     });

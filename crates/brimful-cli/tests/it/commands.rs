@@ -65,6 +65,12 @@ fn every_command_has_a_man_page() {
             ".TH brimful-completions 1  \"brimful ",
             "zsh",
         ),
+        (
+            "man limits",
+            ".TH brimful-limits 1  \"brimful ",
+            "\\-\\-markdown",
+        ),
+        ("man probe", ".TH brimful-probe 1  \"brimful ", "\\-\\-once"),
         ("man man", ".TH brimful-man 1  \"brimful ", "page"),
     ] {
         let page = dir.brimful(command).exits(0).stdout;

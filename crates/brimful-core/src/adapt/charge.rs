@@ -15,7 +15,9 @@ use crate::outcome::Usage;
 /// What one stretch counts less than the next one.
 const FORGET: f64 = 0.97;
 /// Stretches (after forgetting) from which a line is believed.
-const STRETCHES_LEAST: f64 = 8.0;
+const STRETCHES_LEAST: f64 = 12.0;
+/// The same for another way of counting.
+const STRETCHES_FOR_ANOTHER: f64 = 20.0;
 /// How uneven sending has to be: 1 − the squared correlation of units with time.
 const UNEVEN_LEAST: f64 = 0.02;
 /// The largest standard error of a factor that is believed, as a part of it.
@@ -341,6 +343,7 @@ impl Learner {
         let (mut best, mut with) = (present, now);
         for (index, other) in solved.iter().enumerate() {
             if let Some(other) = other
+                && self.lines[index].n >= STRETCHES_FOR_ANOTHER
                 && (other.factor - 1.0).abs() < PLAIN
                 && other.unexplained < BETTER * now.unexplained
                 && other.unexplained < with.unexplained

@@ -113,6 +113,7 @@ impl Told {
         Learned {
             limits: limits.collect(),
             charges: charges.collect(),
+            ..Learned::new()
         }
     }
 
@@ -129,6 +130,11 @@ impl Told {
         declared: Option<Charge>,
     ) -> Charge {
         self.charges.settle(usage, reserved, declared)
+    }
+
+    /// Whether the server names any limit.
+    pub(crate) const fn names_limits(&self) -> bool {
+        !self.limits.is_empty()
     }
 
     /// Whether the charge is learnt, so that what was declared about settling does not count.
@@ -475,7 +481,7 @@ impl Told {
             return known;
         }
         let amount = reading.limit.filter(|amount| *amount > 0)?;
-        // Nobody allows as much in an hour as in a minute: the window of one of the two was guessed.
+        // Nobody allows as much in an hour as in a minute: one of the two windows was a guess.
         let alike = self
             .limits
             .iter()

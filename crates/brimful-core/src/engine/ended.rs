@@ -46,7 +46,11 @@ impl Engine {
         self.in_flight -= 1;
         self.upstreams[upstream].in_flight -= 1;
         let lane = entry.cost.lane;
+        let sent = entry.sent;
+        let charge = *reservation.charge();
         self.account(now, request, &result);
+        let found = self.upstreams[upstream].found_mut();
+        let unasked = found.ended(now, lane, (&sent, &charge), &result);
         match result {
             AttemptResult::Answered(usage) => {
                 let state = &mut self.upstreams[upstream];
@@ -68,7 +72,9 @@ impl Engine {
                 self.budget.refund(now, reservation);
                 self.not_sent(now, request, failure);
             }
-            AttemptResult::Failed(failure) => self.failed(now, request, reservation, failure),
+            AttemptResult::Failed(failure) => {
+                self.failed(now, request, reservation, failure, unasked);
+            }
         }
     }
 
@@ -105,6 +111,7 @@ impl Engine {
         request: RequestId,
         reservation: Reservation,
         failure: Failure,
+        unasked: Option<Duration>,
     ) {
         let class = failure.class;
         let ended = self.ended(now, request, &failure, retry::counts(&failure));
@@ -114,7 +121,7 @@ impl Engine {
         self.is_ill(now, &ended, class);
         if class == Class::Throttled {
             self.budget.drain_route(now, route);
-            self.throttled(now, &ended, failure.retry_after);
+            self.throttled(now, &ended, failure.retry_after, unasked);
         }
         let verdict = retry::decide(
             &self.retry,
@@ -186,9 +193,16 @@ impl Engine {
     }
 
     /// A 429 for speed: the whole upstream pauses, all waiting requests follow the one model.
-    fn throttled(&mut self, now: Timestamp, ended: &Ended, retry_after: Option<Duration>) {
+    /// Where it did not say for how long, `unasked` may.
+    fn throttled(
+        &mut self,
+        now: Timestamp,
+        ended: &Ended,
+        retry_after: Option<Duration>,
+        unasked: Option<Duration>,
+    ) {
         let upstream = &mut self.upstreams[ended.upstream];
-        let moved = upstream.throttled(now, ended.started, retry_after, &self.retry);
+        let moved = upstream.throttled(now, ended.started, (retry_after, unasked), &self.retry);
         if let Some(until) = moved {
             let upstream = upstream_id(ended.upstream);
             self.event(Event::CooldownStarted { upstream, until });

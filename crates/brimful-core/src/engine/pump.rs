@@ -94,8 +94,10 @@ impl Engine {
         if entry.attempts == 1 {
             entry.first_attempt = now;
         }
+        let upstream = &mut self.upstreams[way.upstream];
+        entry.sent = upstream.found_mut().sent(now, lane, &charge);
+        upstream.in_flight += 1;
         self.in_flight += 1;
-        self.upstreams[way.upstream].in_flight += 1;
         let attempt = AttemptId {
             request,
             number: entry.attempts,

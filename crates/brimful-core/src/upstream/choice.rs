@@ -343,6 +343,10 @@ fn offer(
             (offer.at, offer.limit) = (named, place);
         }
     }
+    let found = upstream.earliest(now, asked.cost.lane);
+    if found > offer.at {
+        (offer.at, offer.limit) = (found, None);
+    }
     if let Some(end) = offer.pause.filter(|&end| end > offer.at) {
         (offer.at, offer.limit) = (end, None);
     }

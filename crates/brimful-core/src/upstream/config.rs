@@ -28,6 +28,8 @@ pub struct UpstreamConfig {
     pub weight: u32,
     /// When it is used. Default: [`Role::Primary`].
     pub role: Role,
+    /// What is found out about its limits while it is used. Default: nothing.
+    pub learning: Learning,
     /// The lanes that it takes. `None`, the default: all.
     pub serves: Option<Vec<Lane>>,
     /// What an earlier run has learnt of it, by lane. Default: nothing. Without effect on a live
@@ -37,6 +39,20 @@ pub struct UpstreamConfig {
     /// there are. For upstreams whose replies name them and whose limits the user did not give.
     /// Default: no.
     pub first_alone: bool,
+}
+
+/// What is found out about an upstream's limits while it is used, by what it refuses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Learning {
+    /// Nothing: what is declared holds.
+    #[default]
+    Off,
+    /// Where limits are declared, how the server counts, and whether it allows less; where none
+    /// are, how much it allows.
+    Limits,
+    /// How many requests in flight bring the most tokens: for servers that never refuse and let
+    /// requests wait instead (vLLM, Ollama). One that does refuse has as many places as it took.
+    Concurrency,
 }
 
 /// When an upstream is used.
@@ -66,6 +82,7 @@ impl UpstreamConfig {
             usage_weights: UsageWeights::default(),
             weight: 1,
             role: Role::Primary,
+            learning: Learning::Off,
             serves: None,
             learned: Vec::new(),
             first_alone: false,

@@ -31,6 +31,7 @@ impl Cooldown {
         now: Timestamp,
         started: Timestamp,
         retry_after: Option<Duration>,
+        unasked: Option<Duration>,
         policy: &RetryPolicy,
     ) -> Option<Timestamp> {
         // Several attempts of one volley are refused together: that is one episode.
@@ -40,7 +41,9 @@ impl Cooldown {
         }
         // A wait of nothing is what a server says that rounds down or knows none.
         let asked = retry_after.filter(|wait| !wait.is_zero());
-        let wait = asked.unwrap_or_else(|| policy.backoff(self.episodes));
+        let wait = asked
+            .or(unasked)
+            .unwrap_or_else(|| policy.backoff(self.episodes));
         let until = now + wait.min(policy.max_request_time);
         let counted = self.only_throttled.map_or(Duration::ZERO, |sum| {
             sum.saturating_add(now.since(self.counted_to))

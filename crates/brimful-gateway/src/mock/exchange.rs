@@ -88,6 +88,7 @@ async fn carry_out(brain: Arc<Brain>, reply: Reply) -> Result<Response<ReplyBody
         delay,
         action,
         ticket,
+        ..
     } = reply;
     if delay.is_zero()
         && let Action::Respond {

@@ -3,10 +3,7 @@
 use std::io;
 
 use super::{Json, Shape};
-
-/// Characters per token. A rule of thumb for English: half of all documents come out within 9 %,
-/// one in ten is off by more than 28 %.
-const CHARACTERS_PER_TOKEN: u64 = 4;
+use crate::count::{Chars, CountTokens};
 
 /// Input tokens counted for an image, a sound or a file within a message. The figure is what OpenAI
 /// documents for a 1024 × 1024 image at high detail; the true cost depends on size and model.
@@ -25,19 +22,31 @@ pub struct Estimate {
     pub max_output_tokens: Option<u64>,
 }
 
-/// Estimates a body that is sent to `path`.
+/// Estimates a body that is sent to `path`; four characters are a token.
 ///
 /// Counts the text of messages, prompts, system prompts, tools and their calls and results, by
-/// whatever name the providers have them: four characters are a token, token ids count as they are,
-/// media by [`MEDIA_TOKENS`]. Never fails: what is not understood counts nothing.
+/// whatever name the providers have them; token ids count as they are, media by [`MEDIA_TOKENS`].
+/// Never fails: what is not understood counts nothing.
 #[must_use]
 pub fn estimate(path: &str, body: &Json<'_>) -> Estimate {
-    let mut count = Count::default();
+    estimate_by(&Chars, path, body)
+}
+
+/// The same, counted by `counter`. Of a chat it is exact but for tools, which count as the JSON
+/// that they are written in, and for media.
+#[must_use]
+pub fn estimate_by(counter: &dyn CountTokens, path: &str, body: &Json<'_>) -> Estimate {
+    let mut count = Count::new(counter);
     let shape = Shape::of_path(path);
     if let Json::Object(fields) = body {
         for (name, value) in fields {
             match name.as_str() {
-                "messages" => count.messages(value),
+                "messages" => {
+                    if shape == Some(Shape::Chat) {
+                        count.chat(value);
+                    }
+                    count.messages(value);
+                }
                 "input" if shape != Some(Shape::Embeddings) => count.messages(value),
                 "input" | "prompt" => count.prompts(value),
                 "instructions" | "system" => count.content(value),
@@ -95,49 +104,61 @@ fn prompts_in(body: &Json<'_>) -> u64 {
     }
 }
 
-#[derive(Default)]
-struct Count {
-    characters: u64,
+struct Count<'c> {
+    counter: &'c dyn CountTokens,
+    quarters: u64,
     whole_tokens: u64,
 }
 
-impl Count {
+impl<'c> Count<'c> {
+    const fn new(counter: &'c dyn CountTokens) -> Self {
+        Self {
+            counter,
+            quarters: 0,
+            whole_tokens: 0,
+        }
+    }
+
     fn tokens(&self) -> u64 {
-        let text = self.characters.div_ceil(CHARACTERS_PER_TOKEN);
+        let text = self.quarters.div_ceil(4);
         text.saturating_add(self.whole_tokens).max(1)
     }
 
     fn text(&mut self, text: &str) {
-        self.characters += text.chars().count() as u64;
+        self.quarters += self.counter.quarters(text);
     }
 
-    /// A value as it is written without white space.
-    fn json(&mut self, value: &Json<'_>) {
-        match value {
-            Json::Null => self.characters += 4,
-            Json::Bool(value) => self.characters += if *value { 4 } else { 5 },
-            Json::Number(number) => self.scalar(number),
-            Json::Text(text) => self.scalar(text.as_str()),
-            Json::Array(items) => {
-                self.characters += 1 + items.len().max(1) as u64;
-                items.iter().for_each(|item| self.json(item));
+    /// What a chat has beside the texts of its messages.
+    fn chat(&mut self, messages: &Json<'_>) {
+        let chat = self.counter.chat();
+        let Json::Array(messages) = messages else {
+            return;
+        };
+        if self.counter.is_by_characters() {
+            return;
+        }
+        self.whole_tokens += chat.reply;
+        for message in messages {
+            self.whole_tokens += chat.message;
+            if message.get("name").is_some() {
+                self.whole_tokens += chat.name;
             }
-            Json::Object(members) => {
-                self.characters += 1 + members.len().max(1) as u64;
-                for (name, value) in members {
-                    self.scalar(name.as_str());
-                    self.characters += 1;
-                    self.json(value);
-                }
+            if let Some(role) = message.get("role").and_then(Json::as_str) {
+                self.text(role);
             }
         }
     }
 
-    fn scalar<T: serde::Serialize + ?Sized>(&mut self, scalar: &T) {
-        let mut counter = CharacterCounter(0);
-        // The counter accepts every byte.
-        if serde_json::to_writer(&mut counter, scalar).is_ok() {
-            self.characters += counter.0;
+    /// A value as it is written without white space.
+    fn json(&mut self, value: &Json<'_>) {
+        if self.counter.is_by_characters() {
+            let mut written = Characters(0);
+            write_json(&mut written, value);
+            self.quarters += written.0;
+        } else {
+            let mut written = Vec::new();
+            write_json(&mut written, value);
+            self.text(&String::from_utf8_lossy(&written));
         }
     }
 
@@ -242,10 +263,43 @@ fn media_tokens(part: &Json<'_>) -> u64 {
     }
 }
 
-/// Counts characters of UTF-8 without keeping them.
-struct CharacterCounter(u64);
+fn write_json(to: &mut impl io::Write, value: &Json<'_>) {
+    // Neither of the two writers refuses anything.
+    let _ = match value {
+        Json::Null => to.write_all(b"null"),
+        Json::Bool(true) => to.write_all(b"true"),
+        Json::Bool(false) => to.write_all(b"false"),
+        Json::Number(number) => serde_json::to_writer(to, number).map_err(io::Error::from),
+        Json::Text(text) => serde_json::to_writer(to, text.as_str()).map_err(io::Error::from),
+        Json::Array(items) => write_list(to, [b'[', b']'], items, |to, item| write_json(to, item)),
+        Json::Object(members) => write_list(to, [b'{', b'}'], members, |to, (name, value)| {
+            let _ = serde_json::to_writer(&mut *to, name.as_str());
+            let _ = to.write_all(b":");
+            write_json(to, value);
+        }),
+    };
+}
 
-impl io::Write for CharacterCounter {
+fn write_list<W: io::Write, T>(
+    to: &mut W,
+    [open, close]: [u8; 2],
+    items: &[T],
+    each: impl Fn(&mut W, &T),
+) -> io::Result<()> {
+    to.write_all(&[open])?;
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            to.write_all(b",")?;
+        }
+        each(to, item);
+    }
+    to.write_all(&[close])
+}
+
+/// Counts characters of UTF-8 without keeping them.
+struct Characters(u64);
+
+impl io::Write for Characters {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 += bytes.iter().filter(|&&b| b & 0xC0 != 0x80).count() as u64;
         Ok(bytes.len())
@@ -259,6 +313,7 @@ impl io::Write for CharacterCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::count::Exact;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -394,6 +449,48 @@ mod tests {
         let body = json!({"max_tokens": 5, "best_of": 4, "n": 2, "prompt": ["a", "b", "c"]});
         assert_eq!(output("/v1/completions", body), Some(60));
         assert_eq!(output("/v1/embeddings", json!({"max_tokens": 9})), Some(0));
+    }
+
+    #[test]
+    fn an_exact_count_is_that_of_openais_cookbook() {
+        // Its example conversation, for which gpt-4 and gpt-4o report 129 and 124 input tokens.
+        let example = json!({"messages": [
+            {"role": "system", "content": "You are a helpful, pattern-following assistant that \
+                translates corporate jargon into plain English."},
+            {"role": "system", "name": "example_user",
+                "content": "New synergies will help drive top-line growth."},
+            {"role": "system", "name": "example_assistant",
+                "content": "Things working well together will increase revenue."},
+            {"role": "system", "name": "example_user", "content": "Let's circle back when we have \
+                more bandwidth to touch base on opportunities for increased leverage."},
+            {"role": "system", "name": "example_assistant",
+                "content": "Let's talk later when we're less busy about how to do better."},
+            {"role": "user", "content": "This late pivot means we don't have time to boil the \
+                ocean for the client deliverable."},
+        ]});
+        for (model, tokens) in [("gpt-4", 129), ("gpt-4o", 124)] {
+            let exact = Exact::of_model(model).expect("a tokenizer");
+            let counted = estimate_by(&exact, CHAT, &Json::from(&example));
+            assert_eq!(counted.input_tokens, tokens, "{model}");
+        }
+    }
+
+    #[test]
+    fn an_exact_count_takes_tools_as_they_are_written_and_prompts_without_a_frame() {
+        let exact = Exact::of_model("gpt-4o").expect("a tokenizer");
+        let count =
+            |path: &str, body: Value| estimate_by(&exact, path, &Json::from(&body)).input_tokens;
+        let tools = json!([{"type": "function", "function": {"name": "f", "strict": null}}]);
+        let alone = exact.tokens(&tools.to_string());
+        assert_eq!(count(CHAT, json!({"tools": tools})), alone);
+        assert_eq!(
+            count("/v1/embeddings", json!({"input": ["tiktoken is great!"]})),
+            6
+        );
+        assert_eq!(
+            count("/v1/completions", json!({"prompt": "tiktoken is great!"})),
+            6
+        );
     }
 
     proptest! {

@@ -47,7 +47,8 @@ pub fn retry_after(headers: &HeaderMap, hint: BodyHint<'_>, now_unix_ms: i64) ->
 }
 
 /// The server's wall clock when it wrote its reply, to a second; `None` without a `Date`.
-pub(crate) fn server_unix_ms(headers: &HeaderMap) -> Option<i64> {
+#[must_use]
+pub fn server_unix_ms(headers: &HeaderMap) -> Option<i64> {
     values(headers, "date")
         .find_map(parse_instant)
         .and_then(|nanos| i64::try_from(nanos.div_euclid(NANOS_PER_MS)).ok())

@@ -41,16 +41,20 @@ const REQUESTS: [&str; 3] = names!("x-ratelimit-", "-requests");
 const TOKENS: [&str; 3] = names!("x-ratelimit-", "-tokens");
 const PROJECT_TOKENS: [&str; 3] = names!("x-ratelimit-", "-project-tokens");
 const PROJECT_REQUESTS: [&str; 3] = names!("x-ratelimit-", "-project-requests");
+const INPUT_TOKENS: [&str; 3] = names!("x-ratelimit-", "-input-tokens");
+const OUTPUT_TOKENS: [&str; 3] = names!("x-ratelimit-", "-output-tokens");
 const USAGE_BASED: [&str; 3] = names!("x-ratelimit-", "-tokens_usage_based");
 /// As Azure has been seen to spell it.
 pub(super) static MISSPELT_RESET: HeaderName = HeaderName::from_static("x-rate-limit-reset-tokens");
 
-pub(super) static OPENAI: [Named; 5] = [
+pub(super) static OPENAI: [Named; 7] = [
     row(REQUESTS, Requests, Inferred, Full),
     row(TOKENS, TotalTokens, Inferred, Full),
     row(PROJECT_TOKENS, TotalTokens, Inferred, Full),
     row(PROJECT_REQUESTS, Requests, Inferred, Full),
     row(USAGE_BASED, TotalTokens, Inferred, Full),
+    row(INPUT_TOKENS, InputTokens, Inferred, Full),
+    row(OUTPUT_TOKENS, OutputTokens, Inferred, Full),
 ];
 
 /// Requests are counted in 1 or 10 seconds, of which the headers say nothing.
@@ -59,12 +63,14 @@ pub(super) static AZURE: [Named; 2] = [
     row(TOKENS, TotalTokens, MINUTE, Restart),
 ];
 
-pub(super) static ANY_OPENAI: [Named; 5] = [
+pub(super) static ANY_OPENAI: [Named; 7] = [
     row(REQUESTS, Requests, Inferred, ByForm),
     row(TOKENS, TotalTokens, Inferred, ByForm),
     row(PROJECT_TOKENS, TotalTokens, Inferred, ByForm),
     row(PROJECT_REQUESTS, Requests, Inferred, ByForm),
     row(USAGE_BASED, TotalTokens, Inferred, ByForm),
+    row(INPUT_TOKENS, InputTokens, Inferred, ByForm),
+    row(OUTPUT_TOKENS, OutputTokens, Inferred, ByForm),
 ];
 
 pub(super) static GROQ: [Named; 2] = [

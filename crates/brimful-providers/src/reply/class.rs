@@ -89,6 +89,7 @@ const BY_CODE: [(Class, Scope, &[&str]); 6] = [
             "UNAVAILABLE",
             "ModelNotReadyException",
             "ServiceUnavailableException",
+            "temporary-reduced-capacity",
         ],
     ),
     (
@@ -98,6 +99,8 @@ const BY_CODE: [(Class, Scope, &[&str]); 6] = [
             "provider_unavailable",
             "ModelTimeoutException",
             "InternalServerException",
+            "ModelErrorException",
+            "ModelStreamErrorException",
         ],
     ),
     (
@@ -113,6 +116,8 @@ const BY_CODE: [(Class, Scope, &[&str]); 6] = [
             "dynamic_request_limited",
             "dynamic_token_limited",
             "too_many_requests",
+            "quota-exceeded",
+            "abnormal-usage-detected",
         ],
     ),
 ];
@@ -213,8 +218,14 @@ fn by_phrase(status: u16, message: &str) -> Option<Verdict> {
         {
             Some(known(Class::Exhausted, Scope::Upstream, None))
         }
-        // OpenAI's flex tier, Azure, TGI: no capacity, though the status says too fast.
-        429 if any(&["resource unavailable", "high demand", "model is overloaded"]) => {
+        // OpenAI's flex tier, Azure, TGI, vLLM: no capacity, though the status says too fast.
+        429 if any(&[
+            "resource unavailable",
+            "high demand",
+            "model is overloaded",
+            "queue is full",
+        ]) =>
+        {
             Some(known(Class::Overloaded, Scope::Request, None))
         }
         _ => None,

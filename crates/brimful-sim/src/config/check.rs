@@ -28,6 +28,7 @@ impl ServerConfig {
             ("concurrency", self.concurrency),
             ("foreign_tokens", self.foreign_tokens),
             ("saturation_in_flight", self.saturation_in_flight),
+            ("slots", self.slots),
         ]);
         for (name, amount) in amounts {
             if amount == Some(0) {

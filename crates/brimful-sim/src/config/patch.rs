@@ -144,6 +144,10 @@ pub struct ConfigPatch {
     pub latency_per_token: Option<Duration>,
     /// Requests in flight above which latency grows in proportion.
     pub saturation_in_flight: Change<u64>,
+    /// Whether times grow with every request in flight.
+    pub saturation_gradual: Option<bool>,
+    /// Answers that are generated at once; applies to what is admitted from then on.
+    pub slots: Change<u64>,
     /// Output tokens of an answer, or their median.
     pub output_tokens: Option<f64>,
     /// Spread of the answer length (σ of its logarithm, no unit).
@@ -241,6 +245,8 @@ impl ConfigPatch {
         set(&mut config.latency_ms_per_token, &per_token);
         self.saturation_in_flight
             .apply_to(&mut config.saturation_in_flight);
+        set(&mut config.saturation_gradual, &self.saturation_gradual);
+        self.slots.apply_to(&mut config.slots);
         set(&mut config.output_tokens_median, &self.output_tokens);
         set(&mut config.output_tokens_sigma, &self.output_sigma);
         let delay = self.arrival_delay.map(millis);

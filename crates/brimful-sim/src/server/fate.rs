@@ -23,6 +23,9 @@ impl Server {
         let fault = draw::fault(&self.config, &mut self.rng);
         let slowdown = draw::slowdown(&self.config, self.ledger.in_flight());
         let latency = draw::latency(&self.config, slowdown, &mut self.rng);
+        let service =
+            latency + draw::generation(&self.config, slowdown, admitted.held.output_tokens);
+        let latency = latency + self.line.take(self.now, self.config.slots, service);
         if let Some(fault) = fault {
             self.ledger.failed(fault);
         }
@@ -70,6 +73,7 @@ impl Server {
         };
         Reply {
             delay: latency.saturating_add(generation),
+            first_byte: latency,
             action,
             ticket: Ticket {
                 held: Some(admitted.held),

@@ -12,9 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use brimful_core::{Charge, Engine, LimitKind, LimitSpec, Timestamp};
-
-use crate::ledger::Stats;
+use brimful_core::{Charge, Engine, LimitKind, LimitSpec, Timestamp, UpstreamConfig};
 
 use super::promise::Promise;
 
@@ -56,7 +54,7 @@ pub(super) struct Mark {
 /// What the checks remember of a run.
 #[derive(Debug)]
 pub(super) struct Checks {
-    promises: Vec<(String, Promise)>,
+    promises: Vec<Vec<(String, Promise)>>,
     /// Whether the rates of the promises are only upper bounds.
     learns: bool,
     submitted: u64,
@@ -70,6 +68,8 @@ pub(super) struct Checks {
     /// Time in which nothing could start, ever.
     paused: Duration,
     paused_until: Timestamp,
+    /// The end of each upstream's last pause.
+    cooldowns: Vec<Timestamp>,
     stopped: bool,
     pub(super) longest_wait: Duration,
     pub(super) violations: Vec<Violation>,
@@ -77,13 +77,15 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    pub(super) fn new(limits: &[LimitSpec], learns: bool) -> Self {
+    /// Each upstream by its own limits; what several share is not looked at.
+    pub(super) fn new(upstreams: &[UpstreamConfig], learns: bool) -> Self {
+        let promise = |spec: &LimitSpec| (spec.name.clone(), Promise::new(spec));
+        let promises = upstreams.iter();
+        let promises = promises.map(|upstream| upstream.limits.iter().map(promise).collect());
         Self {
-            promises: limits
-                .iter()
-                .map(|spec| (spec.name.clone(), Promise::new(spec)))
-                .collect(),
-            learns,
+            promises: promises.collect(),
+            cooldowns: vec![Timestamp::ZERO; upstreams.len()],
+            learns: learns || upstreams.len() > 1,
             submitted: 0,
             next_first: 0,
             retries: BTreeMap::new(),
@@ -128,9 +130,14 @@ impl Checks {
     }
 
     pub(super) fn started(&mut self, now: Timestamp, attempt: &Attempt<'_>) {
-        let Attempt { serial, charge, .. } = *attempt;
-        for index in 0..self.promises.len() {
-            let (name, promise) = &mut self.promises[index];
+        let Attempt {
+            serial,
+            upstream,
+            charge,
+            ..
+        } = *attempt;
+        for index in 0..self.promises[upstream].len() {
+            let (name, promise) = &mut self.promises[upstream][index];
             let said = promise.started(now, serial, promise.kind.units(charge));
             if let Some(said) = said {
                 let what = format!("limit `{name}`: {said}");
@@ -140,7 +147,7 @@ impl Checks {
         if self.stopped {
             self.violation(now, "something started after the stop".to_owned());
         }
-        if now < self.paused_until {
+        if now < self.cooldowns[upstream] {
             self.violation(now, "something started in a cooldown".to_owned());
         }
         self.in_turn(now, attempt);
@@ -203,7 +210,7 @@ impl Checks {
         each(&mut ahead, &self.again, u64::saturating_add);
         each(&mut ahead, &mark.again, u64::saturating_sub);
         let mut bound = WAIT_SLACK;
-        for (_, promise) in &self.promises {
+        for (_, promise) in self.promises.iter().flatten() {
             if promise.kind == LimitKind::Concurrency {
                 bound += promise.served_within(now, ahead.requests) + promise.rest();
                 continue;
@@ -216,8 +223,14 @@ impl Checks {
     }
 
     /// An attempt is over; `actual` is what it took.
-    pub(super) fn ended(&mut self, now: Timestamp, serial: u64, charge: &Charge, actual: &Charge) {
-        for (_, promise) in &mut self.promises {
+    pub(super) fn ended(
+        &mut self,
+        now: Timestamp,
+        (upstream, serial): (usize, u64),
+        charge: &Charge,
+        actual: &Charge,
+    ) {
+        for (_, promise) in &mut self.promises[upstream] {
             let (reserved, actual) = (promise.kind.units(charge), promise.kind.units(actual));
             promise.ended(now, serial, reserved, actual);
         }
@@ -228,7 +241,9 @@ impl Checks {
     }
 
     /// Nothing starts before `until`: a cooldown, by the client's clock.
-    pub(super) fn cooldown(&mut self, now: Timestamp, until: Timestamp) {
+    pub(super) fn cooldown(&mut self, now: Timestamp, upstream: usize, until: Timestamp) {
+        let end = &mut self.cooldowns[upstream];
+        *end = until.max(*end);
         let from = self.paused_until.max(now);
         // At its end, one goes first and the rest at pace: up to 50 ms of catching up are lost.
         self.paused += until.since(from) + Duration::from_millis(50);
@@ -257,7 +272,7 @@ impl Checks {
         now: Timestamp,
         engine: &Engine,
         open: usize,
-        server: &Stats,
+        at_server: u64,
     ) {
         if open > 0 {
             self.violation(now, format!("{open} requests have no outcome"));
@@ -266,8 +281,8 @@ impl Checks {
         if outstanding != Default::default() {
             self.violation(now, format!("outstanding in the balance: {outstanding:?}"));
         }
-        if server.in_flight > 0 {
-            let what = format!("{} still in flight at the server", server.in_flight);
+        if at_server > 0 {
+            let what = format!("{at_server} still in flight at the server");
             self.violation(now, what);
         }
     }
@@ -285,6 +300,8 @@ impl Checks {
 pub(super) struct Attempt<'a> {
     /// Unlike any other attempt's and larger than those before.
     pub(super) serial: u64,
+    /// Where it goes.
+    pub(super) upstream: usize,
     /// 1 for the first of its request.
     pub(super) number: u32,
     pub(super) charge: &'a Charge,
@@ -311,12 +328,13 @@ mod tests {
 
     fn checks() -> Checks {
         let spec = LimitSpec::new("rpm", LimitKind::Requests, RPM_60, Duration::from_secs(60));
-        Checks::new(&[spec], false)
+        Checks::new(&[UpstreamConfig::new("", vec![spec])], false)
     }
 
     fn start(checks: &mut Checks, secs: u64, serial: u64, mark: &Mark) {
         let attempt = Attempt {
             serial,
+            upstream: 0,
             number: 1,
             charge: &Charge::request(),
             mark,
@@ -346,11 +364,11 @@ mod tests {
     fn a_cooldown_excuses_an_idle_but_no_start() {
         let mut checks = checks();
         let mark = checks.submitted(Timestamp::from_secs(10), &Charge::request());
-        checks.cooldown(Timestamp::from_secs(10), Timestamp::from_secs(40));
+        checks.cooldown(Timestamp::from_secs(10), 0, Timestamp::from_secs(40));
         start(&mut checks, 40, 1, &mark);
         assert_eq!(said(&checks), "");
         let mark = checks.submitted(Timestamp::from_secs(42), &Charge::request());
-        checks.cooldown(Timestamp::from_secs(42), Timestamp::from_secs(50));
+        checks.cooldown(Timestamp::from_secs(42), 0, Timestamp::from_secs(50));
         start(&mut checks, 45, 2, &mark);
         assert!(
             said(&checks).contains("started in a cooldown"),
@@ -371,6 +389,7 @@ mod tests {
             start(&mut checks, 4, 2, &second);
             let again = Attempt {
                 serial: 3,
+                upstream: 0,
                 number: 2,
                 charge: &Charge::request(),
                 mark: &first,
@@ -403,12 +422,15 @@ mod tests {
     #[test]
     fn a_place_that_is_left_empty_while_something_waits_is_found() {
         for (second, fine) in [(6, true), (40, false)] {
-            let mut checks = Checks::new(&[LimitSpec::concurrency(1)], false);
+            let mut checks = Checks::new(
+                &[UpstreamConfig::new("", vec![LimitSpec::concurrency(1)])],
+                false,
+            );
             let charge = Charge::request();
             let mut submit = || checks.submitted(Timestamp::ZERO, &charge);
             let (first, second_mark) = (submit(), submit());
             start(&mut checks, 0, 1, &first);
-            checks.ended(Timestamp::from_secs(5), 1, &charge, &charge);
+            checks.ended(Timestamp::from_secs(5), (0, 1), &charge, &charge);
             start(&mut checks, second, 2, &second_mark);
             assert_eq!(checks.violations.is_empty(), fine, "{}", said(&checks));
         }

@@ -1,6 +1,7 @@
 //! The driver of a virtual run: what `brimful run` does around the engine, without tokio.
 
 use std::collections::VecDeque;
+use std::iter;
 use std::mem;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use brimful_core::{
 use fastrand::Rng;
 use http::Method;
 
+use crate::ledger::Stats;
 use crate::reply::{Action, Ending, IncomingRequest, Ticket};
 use crate::server::Server;
 
@@ -32,7 +34,8 @@ pub(super) struct Driver<'a> {
     run: &'a VirtualRun,
     seed: u64,
     engine: Engine,
-    server: Server,
+    /// By upstream.
+    servers: Vec<Server>,
     feed: Feed,
     rng: Rng,
     now: Timestamp,
@@ -71,7 +74,7 @@ impl<'a> Driver<'a> {
             run,
             seed,
             engine: Engine::new(config)?,
-            server: Server::new(run.server.clone(), seeds.u64(..))?,
+            servers: vec![Server::new(run.server.clone(), seeds.u64(..))?],
             feed: Feed::new(&run.workload, seeds.u64(..)),
             rng: seeds.fork(),
             now: Timestamp::ZERO,
@@ -91,6 +94,11 @@ impl<'a> Driver<'a> {
             observe,
             report: Tally::default(),
         };
+        for server in &run.further {
+            driver
+                .servers
+                .push(Server::new(server.clone(), seeds.u64(..))?);
+        }
         if let Amount::Saturated(time) = run.workload.amount {
             driver.events.add(Timestamp::ZERO + time, Event::StopRun);
         }
@@ -217,6 +225,12 @@ impl<'a> Driver<'a> {
                 self.feed.end();
                 self.input(Input::Stop);
             }
+            Some(Event::FirstByte { slot, serial }) => {
+                if let Some(sent) = self.sent(slot, serial) {
+                    let attempt = sent.attempt;
+                    self.input(Input::FirstByte(attempt));
+                }
+            }
             Some(Event::Sample) => self.sample(),
             Some(Event::Aborted { .. }) | None => {}
         }
@@ -224,8 +238,10 @@ impl<'a> Driver<'a> {
 
     fn sample(&mut self) {
         // What changes by itself changes before it is noted.
-        self.server.advance(self.now);
-        let sample = Sample::new(self.now, &self.server.stats());
+        for server in &mut self.servers {
+            server.advance(self.now);
+        }
+        let sample = Sample::new(self.now, &self.servers);
         self.report.samples.push(sample);
         if let Some(every) = self.run.sample_every {
             self.events.add(self.now + every, Event::Sample);
@@ -301,11 +317,12 @@ impl<'a> Driver<'a> {
         self.engine.handle_input(self.client_now(), input);
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Start { attempt, .. } => self.start(attempt),
+                Output::Start { attempt, upstream } => self.start(attempt, upstream.index()),
                 Output::Finish { request, outcome } => self.finish(request, &outcome),
                 Output::Abort { attempt } => self.abort(attempt),
-                Output::Event(EngineEvent::CooldownStarted { until, .. }) => {
-                    self.checks.cooldown(self.client_now(), until);
+                Output::Event(EngineEvent::CooldownStarted { upstream, until }) => {
+                    let now = self.client_now();
+                    self.checks.cooldown(now, upstream.index(), until);
                     self.step(&Step::Cooldown { until });
                 }
                 Output::Event(EngineEvent::Stopped { .. }) => {
@@ -323,7 +340,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn start(&mut self, attempt: AttemptId) {
+    fn start(&mut self, attempt: AttemptId, upstream: usize) {
         let client_now = self.client_now();
         self.serial += 1;
         let serial = self.serial;
@@ -338,6 +355,7 @@ impl<'a> Driver<'a> {
         let overlapped = flight.sent.replace(Sent {
             attempt,
             serial,
+            upstream,
             started: self.now,
             way,
             ticket: Ticket::default(),
@@ -347,6 +365,7 @@ impl<'a> Driver<'a> {
             client_now,
             &Attempt {
                 serial,
+                upstream,
                 number: attempt.number,
                 charge: &flight.charge,
                 mark: &flight.mark,
@@ -372,7 +391,10 @@ impl<'a> Driver<'a> {
     }
 
     fn arrive(&mut self, slot: u32, serial: u64) {
-        let accepted = self.server.accepts_connections(self.now);
+        let Some(upstream) = self.sent(slot, serial).map(|sent| sent.upstream) else {
+            return;
+        };
+        let accepted = self.servers[upstream].accepts_connections(self.now);
         let Some(sent) = self.sent(slot, serial) else {
             return;
         };
@@ -392,7 +414,7 @@ impl<'a> Driver<'a> {
             body: &self.body,
             authorization: None,
         };
-        let answer = self.server.handle(self.now, request);
+        let answer = self.servers[upstream].handle(self.now, request);
         let status = match &answer.action {
             Action::Respond { status, .. }
             | Action::Stream { status, .. }
@@ -400,7 +422,12 @@ impl<'a> Driver<'a> {
             Action::Reset | Action::Hang => 0,
         };
         if status == 200 && self.run.sample_every.is_some() {
-            self.report.first_bytes.push((self.now, answer.delay));
+            self.report.first_bytes.push((self.now, answer.first_byte));
+        }
+        if status == 200 && self.run.client.sees_first_bytes {
+            let back = self.run.network.back.draw(&mut self.rng);
+            let at = self.now + answer.first_byte + back;
+            self.events.add(at, Event::FirstByte { slot, serial });
         }
         let streamed: Duration = match &answer.action {
             Action::Stream { chunks, .. } => chunks.iter().map(|chunk| chunk.delay).sum(),
@@ -424,11 +451,11 @@ impl<'a> Driver<'a> {
         let Some(sent) = self.sent(slot, serial) else {
             return;
         };
-        let ticket = mem::take(&mut sent.ticket);
+        let (ticket, upstream) = (mem::take(&mut sent.ticket), sent.upstream);
         if lost {
             sent.action = None;
         }
-        self.server.finished(now, ticket, Ending::Sent);
+        self.servers[upstream].finished(now, ticket, Ending::Sent);
         let at = now + self.run.network.back.draw(&mut self.rng);
         self.events.add(at, Event::Deliver { slot, serial });
     }
@@ -477,8 +504,7 @@ impl<'a> Driver<'a> {
             return;
         };
         // Nothing when the server has carried it out already.
-        self.server
-            .finished(self.now, sent.ticket, Ending::Vanished);
+        self.servers[sent.upstream].finished(self.now, sent.ticket, Ending::Vanished);
         let config = &self.run.engine.upstreams[0];
         let actual = match &result {
             AttemptResult::Answered(Some(usage)) if config.settlement == Settlement::Usage => {
@@ -487,8 +513,9 @@ impl<'a> Driver<'a> {
             AttemptResult::NotSent(_) => Charge::default(),
             _ => flight.charge,
         };
+        let attempt = (sent.upstream, sent.serial);
         self.checks
-            .ended(client_now, sent.serial, &flight.charge, &actual);
+            .ended(client_now, attempt, &flight.charge, &actual);
         let (request, attempt) = (flight.number, sent.attempt);
         self.step(&Step::Ended {
             request,
@@ -548,12 +575,17 @@ impl<'a> Driver<'a> {
     }
 
     fn into_report(mut self) -> Report {
-        let server = self.server.stats();
+        let server = self.servers[0].stats();
+        let further: Vec<Stats> = self.servers[1..].iter().map(Server::stats).collect();
         if self.run.sample_every.is_some() {
-            self.report.samples.push(Sample::new(self.now, &server));
+            self.report
+                .samples
+                .push(Sample::new(self.now, &self.servers));
         }
         let (now, open) = (self.client_now(), self.in_use());
-        self.checks.ended_run(now, &self.engine, open, &server);
+        let at_server = iter::once(&server).chain(&further);
+        let at_server = at_server.map(|stats| stats.in_flight).sum();
+        self.checks.ended_run(now, &self.engine, open, at_server);
         let last_admission = Timestamp::from_nanos(server.last_admission_ns.unwrap_or_default());
         let tally = self.report;
         let quickest = tally.quickest.unwrap_or_default();
@@ -585,6 +617,7 @@ impl<'a> Driver<'a> {
             samples: tally.samples,
             first_bytes: tally.first_bytes,
             server,
+            further,
         }
     }
 }

@@ -13,6 +13,8 @@ pub(super) enum Event {
     Arrive { slot: u32, serial: u64 },
     /// The server has sent its reply.
     Reply { slot: u32, serial: u64 },
+    /// The client sees that an answer has begun.
+    FirstByte { slot: u32, serial: u64 },
     /// The client has read the reply, or sees that there is none.
     Deliver { slot: u32, serial: u64 },
     /// The caller of a request gives it up.

@@ -31,6 +31,8 @@ pub(super) struct Sent {
     pub(super) attempt: AttemptId,
     /// Unlike any other attempt's.
     pub(super) serial: u64,
+    /// The upstream that it went to.
+    pub(super) upstream: usize,
     pub(super) started: Timestamp,
     pub(super) way: Way,
     pub(super) ticket: Ticket,

@@ -10,11 +10,15 @@ mod charge;
 mod check;
 mod headers;
 mod measure;
+mod saturating;
+mod told;
+mod unknown;
+mod upstreams;
 mod windows;
 
 use std::time::Duration;
 
-use brimful_core::EngineConfig;
+use brimful_core::{EngineConfig, Learning};
 
 use crate::config::ServerConfig;
 
@@ -54,10 +58,14 @@ impl Scenario {
 pub fn scenarios() -> Vec<Scenario> {
     let mut all = Vec::new();
     windows::unknown(&mut all);
+    upstreams::keys(&mut all);
+    unknown::unknown(&mut all);
+    changes::changes(&mut all);
+    saturating::saturating(&mut all);
     headers::foreign(&mut all);
     headers::misleading(&mut all);
     charge::wrong(&mut all);
-    changes::with_headers(&mut all);
+    told::changes(&mut all);
     all
 }
 
@@ -84,6 +92,9 @@ fn saturated(
         sigma: 0.3,
     };
     run.learns = true;
+    for upstream in &mut run.engine.upstreams {
+        upstream.learning = Learning::Limits;
+    }
     run.sample_every = Some(SECOND);
     run.give_up_after = time + 60 * MINUTE;
     run

@@ -24,6 +24,8 @@ pub struct Report {
     pub steps: u64,
     /// The server's own account.
     pub server: Stats,
+    /// Those of the further upstreams' servers, in their order.
+    pub further: Vec<Stats>,
     /// Requests of the workload; `None` when there are always enough.
     pub workload: Option<u64>,
     /// Requests given to the engine.
@@ -58,8 +60,8 @@ pub struct Report {
     /// The server's account at regular instants, the first at the start and the last at the end.
     /// Empty unless [`VirtualRun::sample_every`](super::VirtualRun::sample_every) says how often.
     pub samples: Vec<Sample>,
-    /// When each answer was admitted and how long its first byte took from then, by the server; of
-    /// an answer in one piece its last. Empty unless samples are taken.
+    /// When each answer was admitted and how long its first byte took from then, by the server,
+    /// whether it was shown then or not. Empty unless samples are taken.
     pub first_bytes: Vec<(Timestamp, Duration)>,
 }
 

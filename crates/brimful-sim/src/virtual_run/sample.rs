@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use brimful_core::Timestamp;
 
-use crate::ledger::Stats;
 use crate::limits::LimitStats;
+use crate::server::Server;
 
 /// What the server had counted at an instant, since its start. Differences of two samples are what
 /// happened between them.
@@ -18,6 +18,8 @@ pub struct Sample {
     pub arrivals: u64,
     /// 429s for speed.
     pub throttled: u64,
+    /// Requests that met an outage.
+    pub outage: u64,
     /// Output tokens of the answers handed over whole.
     pub output_tokens: u64,
     /// Each rate limit's own account, by whose rate what follows is measured.
@@ -30,6 +32,9 @@ pub struct Sample {
 pub struct LimitSample {
     /// Units a second that it allows from now on.
     pub rate_per_s: f64,
+    /// The same, or nothing while the server answers no request at all: an outage, a quota that is
+    /// used up.
+    pub allowed_per_s: f64,
     /// Units that we took.
     pub taken: u64,
     /// Requests of foreign tenants that it admitted.
@@ -41,14 +46,25 @@ pub struct LimitSample {
 }
 
 impl Sample {
-    pub(super) fn new(at: Timestamp, stats: &Stats) -> Self {
-        Self {
+    /// Of all servers together; their limits one after another.
+    pub(super) fn new(at: Timestamp, servers: &[Server]) -> Self {
+        let mut sample = Self {
             at,
-            arrivals: stats.arrivals,
-            throttled: stats.throttled.total(),
-            output_tokens: stats.output_tokens,
-            limits: stats.limits.iter().map(LimitSample::new).collect(),
+            ..Self::default()
+        };
+        for server in servers {
+            let stats = server.stats();
+            sample.arrivals += stats.arrivals;
+            sample.throttled += stats.throttled.total();
+            sample.outage += stats.outage;
+            sample.output_tokens += stats.output_tokens;
+            let limits = stats.limits.iter();
+            let answers = server.answers_requests();
+            sample
+                .limits
+                .extend(limits.map(|limit| LimitSample::new(limit, answers)));
         }
+        sample
     }
 
     /// Seconds from the start of the run.
@@ -59,10 +75,12 @@ impl Sample {
 }
 
 impl LimitSample {
-    fn new(stats: &LimitStats) -> Self {
+    fn new(stats: &LimitStats, answers: bool) -> Self {
         let window_s = Duration::from_nanos(stats.window_ns).as_secs_f64();
+        let rate_per_s = stats.amount as f64 / window_s;
         Self {
-            rate_per_s: stats.amount as f64 / window_s,
+            rate_per_s,
+            allowed_per_s: if answers { rate_per_s } else { 0.0 },
             taken: stats.taken,
             foreign_admitted: stats.foreign_admitted,
             foreign_refused: stats.foreign_refused,

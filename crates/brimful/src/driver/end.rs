@@ -4,7 +4,7 @@ use brimful_core::{Class, Failure, Scope, StopReason};
 
 use super::Driver;
 use crate::outputs::WriteError;
-use crate::progress::LimitProgress;
+use crate::progress::{LimitProgress, Notice};
 use crate::report::Tally;
 
 /// Replies of 404 and 405, with no answer before them, after which the address is taken for wrong.
@@ -56,6 +56,8 @@ pub(crate) struct DriverReport {
     pub(crate) throttled_message: String,
     /// Said when not a limit but `--concurrency` holds the run back.
     pub(crate) concurrency_note: Option<String>,
+    /// What people were to know, in order.
+    pub(crate) notices: Vec<Notice>,
 }
 
 impl Driver<'_> {

@@ -43,8 +43,9 @@ impl Driver<'_> {
         kept
     }
 
-    fn attempt_ended(&mut self, slot: usize, end: AttemptEnd, kept: bool) {
+    fn attempt_ended(&mut self, slot: usize, mut end: AttemptEnd, kept: bool) {
         let now = self.options.clock.now();
+        let observation = end.observation.take();
         let Some(flight) = self.flights[slot].as_mut() else {
             return;
         };
@@ -92,6 +93,9 @@ impl Driver<'_> {
         }
         // Before the engine hears of the free place: it would fill it.
         self.stop_if_there_is_cause(now);
+        if let Some(observation) = observation {
+            self.observed(now, attempt, observation);
+        }
         self.input_at(now, Input::Finished { attempt, result });
     }
 

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use brimful_core::{LimitKind, StopReason, Timestamp};
 
+use super::keep::note_of;
 use super::{Driver, EndCause};
 use crate::progress::{LimitProgress, Progress};
 
@@ -54,10 +55,12 @@ impl Driver<'_> {
     }
 
     pub(super) fn limit_progress(&self) -> Vec<LimitProgress> {
-        self.engine
-            .limits()
-            .into_iter()
-            .map(LimitProgress::from)
+        let limits = self.engine.limits().into_iter().enumerate();
+        limits
+            .map(|(index, status)| {
+                let note = note_of(&self.options.limits, index, &status.spec);
+                LimitProgress::new(status, &note)
+            })
             .collect()
     }
 
@@ -86,6 +89,7 @@ impl Driver<'_> {
             stopping: self.stopping(),
             upstream_message: self.last_upstream_message.clone(),
             concurrency_note: self.concurrency_note(),
+            notices: self.notices.clone(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{RunOptions, Target, Totals};
 use crate::clock::Clock;
 use crate::driver::{DriverReport, EndCause};
 use crate::outputs::WriteError;
-use crate::progress::LimitProgress;
+use crate::progress::{LimitProgress, Notice};
 use crate::report::{FailureSum, Quantiles};
 
 /// Ids that a summary names at most; more are counted.
@@ -66,6 +66,9 @@ pub struct Summary {
     pub throttled_message: Option<String>,
     /// Said when not a limit but `--concurrency` held the run back.
     pub concurrency_note: Option<String>,
+    /// What people were told while the run went on, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<Notice>,
     /// Ids of requests that were given up in flight; their answers may have been billed.
     pub abandoned_ids: Vec<String>,
     /// Ids whose answer or dead letter could not be written.
@@ -240,6 +243,7 @@ impl Summary {
             limits: report.limits.clone(),
             throttled_message: Some(report.throttled_message.clone()).filter(|m| !m.is_empty()),
             concurrency_note: report.concurrency_note.clone(),
+            notices: report.notices.clone(),
             abandoned_ids: some(&report.abandoned_ids),
             unwritten_ids: some(&report.unwritten_ids),
             problems,

@@ -53,6 +53,12 @@ pub enum OpenError {
         /// What is wrong.
         message: String,
     },
+    /// An expression that is written as a template.
+    #[error("limit {name}: an expression has no braces: write body.n, not {{{{ body.n }}}}")]
+    Braces {
+        /// Name of the limit.
+        name: String,
+    },
     /// A template names a variable that no row has.
     #[error(
         "the template variable `{name}` is no column of the input{near}; its columns are {columns}"

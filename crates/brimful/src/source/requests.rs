@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, estimate, streams};
+use brimful_core::{CUSTOM_KINDS, Lane};
+use brimful_providers::count::estimate_for;
+use brimful_providers::dialect::{Estimate, Json, Prompt, build_body, model_of, streams};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Map, Value};
@@ -12,7 +14,9 @@ use super::lines::Text;
 use super::open_error::OpenError;
 use super::row::{Row, RowView};
 use super::template::Templates;
-use super::{Format, RESERVED_REMEDY, SourceOptions, batch, delimited, near, shown, template};
+use super::{
+    Format, RESERVED_REMEDY, SourceOptions, batch, delimited, near, shown, template, units,
+};
 use crate::fingerprint::Fingerprint;
 use crate::request::{BadRow, Item, Request};
 
@@ -58,6 +62,15 @@ struct Judged {
     fingerprint: Fingerprint,
     estimate: Estimate,
     streams: bool,
+    custom: [u64; CUSTOM_KINDS],
+    lane: Lane,
+}
+
+/// What a row itself says of its cost.
+#[derive(Clone, Copy, Default)]
+struct RowCost {
+    input_tokens: Option<u64>,
+    custom: [u64; CUSTOM_KINDS],
 }
 
 impl Maker {
@@ -69,10 +82,11 @@ impl Maker {
         header: Option<Arc<[String]>>,
     ) -> Result<Self, OpenError> {
         super::check::options(&options, format, header.as_deref())?;
-        let templates = match format {
+        let mut templates = match format {
             Format::Batch => Templates::compile(None, None, None)?,
             _ => row_templates(&options, format)?,
         };
+        units::compile(&mut templates, &options.units)?;
         let columns = super::check::columns(&options, format, header.as_deref());
         templates.check(columns.as_deref())?;
         let path = match format {
@@ -146,7 +160,7 @@ impl Maker {
 
     fn draft(&mut self, place: Place, text: &str) -> Result<Draft, Defect> {
         match self.format {
-            Format::Batch => self.batch_draft(text),
+            Format::Batch => self.batch_draft(place, text),
             Format::Jsonl => {
                 if !text.trim_start().starts_with('{') {
                     let reason = "the line is no JSON object; write one object a line";
@@ -188,7 +202,7 @@ impl Maker {
         result
     }
 
-    fn batch_draft(&mut self, text: &str) -> Result<Draft, Defect> {
+    fn batch_draft(&mut self, place: Place, text: &str) -> Result<Draft, Defect> {
         let fields = batch::Fields::parse(text).map_err(Defect::new)?;
         let columns = self
             .options
@@ -203,7 +217,7 @@ impl Maker {
                 });
             }
         };
-        match self.batch_request(text, &fields, &id) {
+        match self.batch_request(place, text, &fields, &id) {
             Ok((line, judged)) => Ok(Draft {
                 id: Some(id),
                 path: line.path,
@@ -221,6 +235,7 @@ impl Maker {
 
     fn batch_request<'a>(
         &mut self,
+        place: Place,
         text: &str,
         fields: &batch::Fields<'a>,
         id: &str,
@@ -231,14 +246,13 @@ impl Maker {
         let line = fields.request(&mut self.last_url)?;
         let body = Json::parse(line.body)
             .map_err(|error| format!("in `body`: {}", batch::json_reason(&error)))?;
-        let input_tokens = match &self.options.estimate_column {
-            None => None,
-            Some(_) => {
-                let row: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-                self.estimated(&RowView::Json(&row))?
-            }
+        let cost = if self.options.estimate_column.is_none() && self.options.units.is_empty() {
+            RowCost::default()
+        } else {
+            let row: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+            self.cost(place, &RowView::Json(&row))?
         };
-        let judged = Judged::of(Some(id), &line.path, &body, input_tokens);
+        let judged = self.judged(Some(id), &line.path, &body, cost);
         Ok((line, judged))
     }
 
@@ -260,9 +274,9 @@ impl Maker {
             }
         };
         match self.row_request(place, &view) {
-            Ok((value, input_tokens)) => {
+            Ok((value, cost)) => {
                 let body = Json::from(&value);
-                let judged = Judged::of(id.as_deref(), &self.path, &body, input_tokens);
+                let judged = self.judged(id.as_deref(), &self.path, &body, cost);
                 Ok(Draft {
                     id,
                     path: Arc::clone(&self.path),
@@ -279,12 +293,8 @@ impl Maker {
         }
     }
 
-    fn row_request(
-        &self,
-        place: Place,
-        view: &RowView<'_>,
-    ) -> Result<(Value, Option<u64>), String> {
-        let input_tokens = self.estimated(view)?;
+    fn row_request(&self, place: Place, view: &RowView<'_>) -> Result<(Value, RowCost), String> {
+        let cost = self.cost(place, view)?;
         let model = self.options.model.as_deref();
         let value = match self.templates.body(view, place.row) {
             Some(body) => {
@@ -307,7 +317,7 @@ impl Maker {
                     .map_err(|error| error.to_string())?
             }
         };
-        Ok((value, input_tokens))
+        Ok((value, cost))
     }
 
     fn explicit_id(&mut self, view: &RowView<'_>) -> Result<Option<String>, String> {
@@ -326,6 +336,26 @@ impl Maker {
             return Err(duplicate(column, &id));
         }
         Ok(Some(id))
+    }
+
+    fn cost(&self, place: Place, view: &RowView<'_>) -> Result<RowCost, String> {
+        Ok(RowCost {
+            input_tokens: self.estimated(view)?,
+            custom: units::of_row(&self.templates, &self.options.units, view, place.row)?,
+        })
+    }
+
+    fn judged(&self, id: Option<&str>, path: &str, body: &Json<'_>, row: RowCost) -> Judged {
+        let mut estimate = estimate_for(self.options.count, path, body);
+        estimate.input_tokens = row.input_tokens.unwrap_or(estimate.input_tokens);
+        let model = model_of(path, body);
+        Judged {
+            fingerprint: Fingerprint::of_request_json(id, "POST", path, body),
+            estimate,
+            custom: row.custom,
+            lane: Lane(self.options.lanes.lane_of(model.as_deref())),
+            streams: streams(path, body),
+        }
     }
 
     /// What the estimate column says; `None` when there is none or its cell is empty.
@@ -366,19 +396,6 @@ impl Maker {
             "the row has a column {}; {RESERVED_REMEDY}",
             shown(taken)
         ))
-    }
-}
-
-impl Judged {
-    /// `input_tokens`: what the input says in the place of the estimate.
-    fn of(id: Option<&str>, path: &str, body: &Json<'_>, input_tokens: Option<u64>) -> Self {
-        let mut estimate = estimate(path, body);
-        estimate.input_tokens = input_tokens.unwrap_or(estimate.input_tokens);
-        Self {
-            fingerprint: Fingerprint::of_request_json(id, "POST", path, body),
-            estimate,
-            streams: streams(path, body),
-        }
     }
 }
 
@@ -437,6 +454,8 @@ fn finish(place: Place, draft: Draft) -> Item {
         body,
         streams: judged.streams,
         input_tokens: judged.estimate.input_tokens,
+        custom: judged.custom,
+        lane: judged.lane,
         max_output_tokens: judged.estimate.max_output_tokens,
         columns,
     })

@@ -76,12 +76,11 @@ impl Templates {
         if let Some(body) = body {
             templates.body = Some(templates.node(body, String::new())?);
         }
-        templates.names.sort_unstable();
-        templates.names.dedup();
         Ok(templates)
     }
 
-    fn add(&mut self, name: String, source: &str) -> Result<(), OpenError> {
+    /// Compiles one more template under a name of its own.
+    pub(super) fn add(&mut self, name: String, source: &str) -> Result<(), OpenError> {
         let added = self.env.add_template_owned(name.clone(), source.to_owned());
         added.map_err(|error| OpenError::syntax(&name, source, &error))?;
         let Ok(template) = self.env.get_template(&name) else {
@@ -96,6 +95,8 @@ impl Templates {
         let nested = template.undeclared_variables(true);
         let of_row = nested.iter().filter_map(|name| name.strip_prefix("row."));
         self.row_names.extend(of_row.map(str::to_owned));
+        self.names.sort_unstable();
+        self.names.dedup();
         Ok(())
     }
 
@@ -180,6 +181,11 @@ impl Templates {
     /// The rendered system prompt.
     pub(super) fn system(&self, row: &RowView<'_>, index: u64) -> Result<String, String> {
         self.render(SYSTEM, row, &self.context(row, index))
+    }
+
+    /// The text of a template that was added by its name.
+    pub(super) fn text(&self, name: &str, row: &RowView<'_>, index: u64) -> Result<String, String> {
+        self.render(name, row, &self.context(row, index))
     }
 
     /// The rendered body template; `None` when there is none.

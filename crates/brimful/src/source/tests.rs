@@ -1,4 +1,5 @@
 mod properties;
+mod units;
 
 use std::io::Cursor;
 

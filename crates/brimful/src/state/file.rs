@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::learned::LearnedState;
 use super::levels::{self, LevelState, Taken};
 use super::present::Other;
 use super::{StateError, UpstreamKey, folder};
@@ -39,12 +40,15 @@ pub struct ModelState {
     /// Levels of windows of an hour and more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub levels: Vec<LevelState>,
+    /// What was learnt; `None` when that is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<LearnedState>,
 }
 
 impl ModelState {
     /// Whether nothing is kept, so that the entry can go.
     pub(super) const fn is_empty(&self) -> bool {
-        self.levels.is_empty()
+        self.levels.is_empty() && self.learned.is_none()
     }
 }
 
@@ -56,6 +60,23 @@ impl UpstreamState {
             upstream: upstream.clone(),
             models: BTreeMap::new(),
         }
+    }
+
+    /// Drops what was learnt; whether there was any.
+    pub(super) fn forget_learned(&mut self) -> bool {
+        let mut any = false;
+        for model in self.models.values_mut() {
+            any |= model.learned.take().is_some();
+        }
+        self.models.retain(|_, model| !model.is_empty());
+        any
+    }
+
+    /// Keeps what was learnt of a model.
+    pub fn put_learned(&mut self, model: &str, learned: LearnedState) {
+        let model = self.models.entry(model.to_owned()).or_default();
+        model.saved_unix_ms = learned.learned_unix_ms;
+        model.learned = Some(learned);
     }
 
     /// What all runs have taken from the limit of `model` that counts this over this window, oldest

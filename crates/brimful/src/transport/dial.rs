@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::{HeaderValue, Uri};
 use http_body_util::Full;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Matcher;
+use rustls::ProtocolVersion;
 use tokio::task::AbortHandle;
 use tower_service::Service;
 
@@ -45,6 +46,8 @@ pub enum TargetError {
 /// early is not worth a descriptor.
 pub(super) struct Connection {
     pub(super) sender: SendRequest<Full<Bytes>>,
+    /// The version of TLS that was agreed on; `None` on a plain connection.
+    pub(super) tls: Option<ProtocolVersion>,
     task: AbortHandle,
 }
 
@@ -176,7 +179,7 @@ impl Dialer {
 
     async fn open<C, IO>(&self, mut connector: C, target: Uri) -> Result<Connection, SendError>
     where
-        C: Service<Uri, Response = IO>,
+        C: Service<Uri, Response = MaybeHttpsStream<IO>>,
         C::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
         IO: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
@@ -190,6 +193,10 @@ impl Dialer {
             .call(target)
             .await
             .map_err(|error| connect_error(error.into()))?;
+        let tls = match &io {
+            MaybeHttpsStream::Http(_) => None,
+            MaybeHttpsStream::Https(stream) => stream.inner().get_ref().1.protocol_version(),
+        };
         let (sender, connection) = http1::Builder::new()
             .max_header_size(self.headers_max_bytes)
             .handshake(io)
@@ -200,7 +207,7 @@ impl Dialer {
             let _closed = connection.await;
         });
         let task = running.abort_handle();
-        Ok(Connection { sender, task })
+        Ok(Connection { sender, tls, task })
     }
 }
 

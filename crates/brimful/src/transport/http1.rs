@@ -17,7 +17,7 @@ use hyper::body::{Body, Incoming};
 use tokio::sync::Semaphore;
 
 use super::dial::{Connection, Dialer, TargetError, chain};
-use super::{Outgoing, Response, SendError, stream};
+use super::{Early, OnEarly, Outgoing, Protocol, Response, SendError, stream};
 
 /// Connections that are being opened at one time.
 const DIALS_MAX: usize = 64;
@@ -144,9 +144,13 @@ impl HttpTransport {
         self.dialer.host()
     }
 
-    pub(super) async fn send(&self, request: &Outgoing) -> Result<Response, SendError> {
+    pub(super) async fn send(
+        &self,
+        request: &Outgoing,
+        on_early: &OnEarly<'_>,
+    ) -> Result<Response, SendError> {
         let mut connected = false;
-        let exchange = self.exchange(request, &mut connected);
+        let exchange = self.exchange(request, on_early, &mut connected);
         let result = tokio::time::timeout(self.timeout, exchange).await;
         result.unwrap_or_else(|_| {
             if connected {
@@ -162,6 +166,7 @@ impl HttpTransport {
     async fn exchange(
         &self,
         request: &Outgoing,
+        on_early: &OnEarly<'_>,
         connected: &mut bool,
     ) -> Result<Response, SendError> {
         let mut message = self.message(request)?;
@@ -171,7 +176,17 @@ impl HttpTransport {
             match connection.sender.try_send_request(message).await {
                 Ok(response) => {
                     let first_byte = Instant::now();
-                    return self.receive(response, first_byte, connection).await;
+                    let protocol = Protocol {
+                        http: response.version(),
+                        tls: connection.tls,
+                    };
+                    let received = self
+                        .receive(response, on_early, first_byte, connection)
+                        .await?;
+                    return Ok(Response {
+                        protocol,
+                        ..received
+                    });
                 }
                 Err(mut error) => match error.take_message() {
                     // The server closed an idle connection before anything was written to it.
@@ -187,15 +202,19 @@ impl HttpTransport {
     async fn receive(
         &self,
         response: http::Response<Incoming>,
+        on_early: &OnEarly<'_>,
         first_byte: Instant,
         connection: Connection,
     ) -> Result<Response, SendError> {
         let (parts, body) = response.into_parts();
         let (status, headers) = (parts.status, parts.headers);
         let is_stream = stream::is_stream(status, &headers);
+        if is_stream {
+            on_early(Early::Head(&headers));
+        }
         let mut events = stream::Incoming::new(self.response_max_bytes);
         if is_stream && stream::is_plain(&headers) {
-            if self.collect_events(body, &mut events).await? {
+            if self.collect_events(body, &mut events, on_early).await? {
                 self.put_back(connection);
             }
             return Ok(events.into_response(status, headers, first_byte));
@@ -214,6 +233,7 @@ impl HttpTransport {
             broken_stream: None,
             first_byte,
             first_event: None,
+            protocol: Protocol::default(),
         })
     }
 
@@ -223,14 +243,17 @@ impl HttpTransport {
         &self,
         mut body: Incoming,
         events: &mut stream::Incoming,
+        on_early: &OnEarly<'_>,
     ) -> Result<bool, SendError> {
         while !events.is_over() {
             match body.frame().await {
                 None => return Ok(true),
                 Some(Err(error)) => return Err(lost(&error)),
                 Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        events.push(&data)?;
+                    if let Ok(data) = frame.into_data()
+                        && events.push(&data)?
+                    {
+                        on_early(Early::FirstEvent);
                     }
                 }
             }

@@ -9,7 +9,7 @@ use brimful_sim::{
     Action, ConfigError, Ending, IncomingRequest, Server, ServerConfig, Stats, Ticket,
 };
 
-use super::{Outgoing, Response, SendError, stream};
+use super::{Early, OnEarly, Outgoing, Protocol, Response, SendError, stream};
 
 /// Sends attempts into a simulated provider.
 #[derive(Debug)]
@@ -36,12 +36,20 @@ impl MockTransport {
         self.server().stats()
     }
 
-    pub(super) async fn send(&self, request: &Outgoing) -> Result<Response, SendError> {
-        let answered = tokio::time::timeout(self.timeout, self.exchange(request)).await;
+    pub(super) async fn send(
+        &self,
+        request: &Outgoing,
+        on_early: &OnEarly<'_>,
+    ) -> Result<Response, SendError> {
+        let answered = tokio::time::timeout(self.timeout, self.exchange(request, on_early)).await;
         answered.unwrap_or(Err(SendError::Timeout(self.timeout)))
     }
 
-    async fn exchange(&self, request: &Outgoing) -> Result<Response, SendError> {
+    async fn exchange(
+        &self,
+        request: &Outgoing,
+        on_early: &OnEarly<'_>,
+    ) -> Result<Response, SendError> {
         let (path, body) = Wire::default().apply(&request.path, &request.body, request.streams);
         let incoming = IncomingRequest {
             method: &request.method,
@@ -63,6 +71,7 @@ impl MockTransport {
             broken_stream: None,
             first_byte,
             first_event: None,
+            protocol: Protocol::default(),
         };
         let result = match reply.action {
             Action::Respond {
@@ -79,10 +88,13 @@ impl MockTransport {
                 if !stream::is_stream(status, &headers) {
                     return Err(SendError::Garbled("a stream without events".to_owned()));
                 }
+                on_early(Early::Head(&headers));
                 let mut incoming = stream::Incoming::new(usize::MAX);
                 for chunk in chunks {
                     sleep(chunk.delay).await;
-                    incoming.push(&chunk.bytes)?;
+                    if incoming.push(&chunk.bytes)? {
+                        on_early(Early::FirstEvent);
+                    }
                 }
                 if !complete && !incoming.is_over() {
                     return Err(lost());

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
 
-use super::{Response, SendError};
+use super::{Protocol, Response, SendError};
 
 /// Whether a reply is a stream of events.
 pub(super) fn is_stream(status: StatusCode, headers: &HeaderMap) -> bool {
@@ -49,16 +49,18 @@ impl Incoming {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), SendError> {
+    /// Takes the next part in. Says whether the first event came with it.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<bool, SendError> {
         self.bytes = self.bytes.saturating_add(bytes.len());
         if self.bytes > self.bytes_max {
             return Err(SendError::TooLarge(self.bytes_max));
         }
         self.assembler.push(bytes);
-        if self.first_event.is_none() && self.assembler.has_begun() {
+        let begins = self.first_event.is_none() && self.assembler.has_begun();
+        if begins {
             self.first_event = Some(Instant::now());
         }
-        Ok(())
+        Ok(begins)
     }
 
     /// Whether nothing that may follow matters.
@@ -85,6 +87,7 @@ impl Incoming {
             broken_stream,
             first_byte,
             first_event,
+            protocol: Protocol::default(),
         }
     }
 }

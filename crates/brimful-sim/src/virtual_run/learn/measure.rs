@@ -27,9 +27,14 @@ pub enum Measure {
     Throttled,
     /// 429s for speed. Of several runs: the mean.
     Refusals,
+    /// Requests that met an outage. Of several runs: the mean.
+    MetOutage,
     /// What we took ÷ what the limit allows less what foreign tenants asked for; of several limits,
     /// the one that is used most. Of several runs: the mean.
     FreeShare,
+    /// What we took of all limits together ÷ what they allowed while their servers answered at all.
+    /// Of several runs: the mean.
+    AllowedShare,
     /// Requests of foreign tenants admitted ÷ asked. Of several runs: all together.
     TenantKept,
     /// Seconds from the begin of the stretch until at least this share (0 to 1) of the free share
@@ -94,9 +99,10 @@ impl Measure {
     #[must_use]
     pub const fn less_is_better(&self) -> bool {
         match self {
-            Self::Throttled | Self::Refusals | Self::SecondsUntil { .. } => true,
+            Self::Throttled | Self::Refusals | Self::MetOutage | Self::SecondsUntil { .. } => true,
             Self::FirstByteP95 { .. } => true,
-            Self::FreeShare | Self::TenantKept | Self::TokenGoodput { .. } => false,
+            Self::FreeShare | Self::AllowedShare => false,
+            Self::TenantKept | Self::TokenGoodput { .. } => false,
         }
     }
 
@@ -104,10 +110,10 @@ impl Measure {
     #[must_use]
     pub const fn unit(&self) -> &'static str {
         match self {
-            Self::Throttled | Self::FreeShare => "%",
+            Self::Throttled | Self::FreeShare | Self::AllowedShare => "%",
             Self::TenantKept | Self::TokenGoodput { .. } => "%",
             Self::SecondsUntil { .. } => "s",
-            Self::Refusals => "",
+            Self::Refusals | Self::MetOutage => "",
             Self::FirstByteP95 { .. } => "×",
         }
     }
@@ -127,7 +133,9 @@ impl Measure {
                 (last.throttled - first.throttled) as f64 / arrivals as f64
             }
             Self::Refusals => (last.throttled - first.throttled) as f64,
+            Self::MetOutage => (last.outage - first.outage) as f64,
             Self::FreeShare => free_share(samples),
+            Self::AllowedShare => allowed_share(samples),
             Self::TenantKept => {
                 let (admitted, refused) = foreign(first, last);
                 admitted as f64 / (admitted + refused) as f64
@@ -171,7 +179,9 @@ impl Measure {
             }
             Self::SecondsUntil { .. } => worst(each(), true),
             Self::Refusals
+            | Self::MetOutage
             | Self::FreeShare
+            | Self::AllowedShare
             | Self::TokenGoodput { .. }
             | Self::FirstByteP95 { .. } => each().sum::<f64>() / reports.len() as f64,
         }
@@ -222,6 +232,23 @@ fn free_share(samples: &[Sample]) -> f64 {
         taken / (allowed - (to.foreign_asked() - from.foreign_asked()))
     });
     each.fold(f64::NAN, f64::max)
+}
+
+/// What was taken between the first and the last of these, as a share of what all limits allowed
+/// while their servers answered.
+fn allowed_share(samples: &[Sample]) -> f64 {
+    let (Some(first), Some(last)) = (samples.first(), samples.last()) else {
+        return f64::NAN;
+    };
+    let pairs = samples.windows(2);
+    let allowed: f64 = pairs
+        .map(|pair| {
+            let rate: f64 = pair[0].limits.iter().map(|limit| limit.allowed_per_s).sum();
+            rate * (pair[1].seconds() - pair[0].seconds())
+        })
+        .sum();
+    let sum = |sample: &Sample| sample.limits.iter().map(|limit| limit.taken).sum::<u64>();
+    (sum(last) - sum(first)) as f64 / allowed
 }
 
 fn seconds_until(samples: &[Sample], share: f64) -> f64 {
@@ -283,6 +310,18 @@ mod tests {
         let stretch = Stretch::between(Duration::from_secs(30), Duration::from_secs(90));
         assert_eq!(stretch.of(&all).len(), 61);
         assert!((free_share(stretch.of(&all)) - 0.9).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_a_dead_server_would_allow_is_not_asked_for() {
+        let mut all = samples(|second| if second < 60 { 10 } else { 0 });
+        for sample in &mut all {
+            let dead = sample.at >= Timestamp::from_secs(60);
+            sample.limits[0].allowed_per_s = if dead { 0.0 } else { 10.0 };
+        }
+        assert!((allowed_share(&all) - 1.0).abs() < 1e-9);
+        all[150].limits[0].allowed_per_s = 60.0;
+        assert!((allowed_share(&all) - 600.0 / 660.0).abs() < 1e-9);
     }
 
     #[test]

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use brimful_core::{EngineConfig, LimitKind, LimitSpec};
 
-use crate::config::{Enforcement, LevelHeaders, RetryAfterStyle, ServerConfig};
+use crate::config::{Enforcement, ServerConfig};
 use crate::virtual_run::{Size, Sizes};
 
+use super::unknown::silent;
 use super::{Check, MINUTE, Measure, SECOND, Scenario, Stretch, saturated};
 
 const RPM: u64 = 6_000;
+/// One refusal in twenty thousand.
+const NONE_TO_SPEAK_OF: f64 = 0.000_05;
 /// How long a window may stay unknown.
 const LEARNT: Duration = Duration::from_secs(600);
 const SMALL: Sizes = Sizes::Fixed(Size {
@@ -28,29 +31,21 @@ pub(super) fn unknown(all: &mut Vec<Scenario>) {
             rpm: Some(RPM),
             enforcement: Enforcement::FixedWindow,
             judged_over: Some(window),
-            latency_ms_median: 200.0,
-            latency_sigma: 0.3,
-            level_headers: LevelHeaders::Absent,
-            retry_after: RetryAfterStyle::Silent,
-            ..ServerConfig::default()
+            ..silent()
         };
         let limit = LimitSpec::new("rpm", LimitKind::Requests, RPM, MINUTE);
         let run = saturated(EngineConfig::new(vec![limit]), server, SMALL, 2 * LEARNT);
         let (before, after) = (Stretch::before(LEARNT), Stretch::after(LEARNT));
-        let mut checks = vec![
+        let checks = vec![
             Check::goal(
                 "429s, first 10 min",
                 Measure::Throttled,
                 before,
                 refused_most,
             ),
-            Check::goal("429s, then", Measure::Throttled, after, 0.000_01),
+            Check::goal("429s, then", Measure::Throttled, after, NONE_TO_SPEAK_OF),
             Check::goal("used", Measure::FreeShare, Stretch::WHOLE, used_least),
         ];
-        if window == SECOND {
-            checks[1] = checks[1].clone().short_of(0.003);
-            checks[2] = checks[2].clone().short_of(0.82);
-        }
         all.push(Scenario {
             name: format!("{RPM} rpm, unknown window of {span}, silent"),
             run,

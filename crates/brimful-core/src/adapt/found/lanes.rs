@@ -1,0 +1,104 @@
+//! What is found out about each lane of an upstream.
+
+use std::time::Duration;
+
+use crate::charge::{Charge, Lane};
+use crate::engine::AttemptResult;
+use crate::learned::Learned;
+use crate::limit::LimitSpec;
+use crate::time::Timestamp;
+use crate::upstream::{Learning, UpstreamConfig};
+
+use super::{Found, Sent};
+
+/// One search for each lane: models have limits of their own.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundByLane {
+    learning: Learning,
+    declared: Vec<LimitSpec>,
+    learned: Vec<(Lane, Learned)>,
+    lanes: Vec<Option<Found>>,
+}
+
+impl FoundByLane {
+    pub(crate) fn new(config: &UpstreamConfig) -> Self {
+        Self {
+            learning: config.learning,
+            declared: config.limits.clone(),
+            learned: config.learned.clone(),
+            lanes: Vec::new(),
+        }
+    }
+
+    /// What was found out about other limits is of no use.
+    pub(crate) fn reconfigure(&mut self, config: &UpstreamConfig) {
+        if (self.learning, &self.declared) != (config.learning, &config.limits) {
+            *self = Self::new(config);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn earliest(&self, now: Timestamp, lane: Lane) -> Timestamp {
+        match self.lanes.get(usize::from(lane.0)) {
+            Some(Some(found)) => found.earliest(now),
+            _ => now,
+        }
+    }
+
+    /// Lets time pass.
+    #[inline]
+    pub(crate) fn advance(&mut self, now: Timestamp) {
+        for found in self.lanes.iter_mut().flatten() {
+            found.advance(now);
+        }
+    }
+
+    /// An attempt starts.
+    #[inline]
+    pub(crate) fn sent(&mut self, now: Timestamp, lane: Lane, charge: &Charge) -> Sent {
+        if self.learning == Learning::Off {
+            return Sent::default();
+        }
+        self.lane(now, lane).sent(now, charge)
+    }
+
+    /// An attempt is over. After a 429: how long nothing starts if the server did not say.
+    pub(crate) fn ended(
+        &mut self,
+        now: Timestamp,
+        lane: Lane,
+        (sent, charge): (&Sent, &Charge),
+        result: &AttemptResult,
+    ) -> Option<Duration> {
+        let found = self.lanes.get_mut(usize::from(lane.0))?;
+        found.as_mut()?.ended(now, sent, charge, result)
+    }
+
+    /// The first byte of a streamed answer has come.
+    pub(crate) fn first_byte(&mut self, now: Timestamp, lane: Lane, sent: &Sent) {
+        if let Some(Some(found)) = self.lanes.get_mut(usize::from(lane.0)) {
+            found.first_byte(now, sent);
+        }
+    }
+
+    /// Adds what was found out about a lane.
+    pub(crate) fn add_to(&self, learned: &mut Learned, lane: Lane) {
+        if let Some(Some(found)) = self.lanes.get(usize::from(lane.0)) {
+            found.add_to(learned);
+        }
+    }
+
+    fn lane(&mut self, now: Timestamp, lane: Lane) -> &mut Found {
+        let index = usize::from(lane.0);
+        if self.lanes.len() <= index {
+            self.lanes.resize_with(index + 1, || None);
+        }
+        let (learning, declared, learned) = (self.learning, &self.declared, &self.learned);
+        self.lanes[index].get_or_insert_with(|| {
+            let own = declared.iter().filter(|spec| spec.counts(lane));
+            let own: Vec<LimitSpec> = own.cloned().collect();
+            let known = learned.iter().find(|(of, _)| *of == lane);
+            Found::new(now, learning, &own, known.map(|(_, learned)| learned))
+        })
+    }
+}
