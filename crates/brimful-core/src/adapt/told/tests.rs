@@ -171,6 +171,7 @@ fn hostile_replies_add_no_more_than_a_bounded_number_of_limits() {
     });
     hear(&mut told, 300, 200, |number| Reading {
         window: Some(Duration::from_secs(number)),
+        limit: Some(number),
         ..reading(600, 3)
     });
     assert_eq!(told.learned().limits.len(), LIMITS_MAX);
