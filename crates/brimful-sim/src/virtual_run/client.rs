@@ -1,7 +1,8 @@
 //! The driver of a virtual run: what `brimful run` does around the engine, without tokio.
 
+mod ending;
+
 use std::collections::VecDeque;
-use std::iter;
 use std::mem;
 use std::time::Duration;
 
@@ -12,7 +13,6 @@ use brimful_core::{
 use fastrand::Rng;
 use http::Method;
 
-use crate::ledger::Stats;
 use crate::reply::{Action, Ending, IncomingRequest, Ticket};
 use crate::server::Server;
 
@@ -20,7 +20,7 @@ use super::checks::{Attempt, Checks};
 use super::events::{Event, Events};
 use super::flight::{Flight, Sent, listen, read};
 use super::network::Way;
-use super::report::{Report, least_time};
+use super::report::Report;
 use super::sample::Sample;
 use super::tally::Tally;
 use super::trace::{Step, TraceHash};
@@ -572,53 +572,6 @@ impl<'a> Driver<'a> {
     fn step(&mut self, step: &Step) {
         self.trace.add(self.now, step);
         (self.observe)(self.now, step);
-    }
-
-    fn into_report(mut self) -> Report {
-        let server = self.servers[0].stats();
-        let further: Vec<Stats> = self.servers[1..].iter().map(Server::stats).collect();
-        if self.run.sample_every.is_some() {
-            self.report
-                .samples
-                .push(Sample::new(self.now, &self.servers));
-        }
-        let (now, open) = (self.client_now(), self.in_use());
-        let at_server = iter::once(&server).chain(&further);
-        let at_server = at_server.map(|stats| stats.in_flight).sum();
-        self.checks.ended_run(now, &self.engine, open, at_server);
-        let last_admission = Timestamp::from_nanos(server.last_admission_ns.unwrap_or_default());
-        let tally = self.report;
-        let quickest = tally.quickest.unwrap_or_default();
-        let tokens = tally.tokens.min(server.tokens_net);
-        let by_limits = least_time(&self.run.server, tally.requests, tokens) + quickest;
-        let places = self.run.server.concurrency.unwrap_or(u64::MAX) as f64;
-        let by_places = tally.answering.div_f64(places.max(1.0));
-        Report {
-            seed: self.seed,
-            trace_hash: self.trace.value(),
-            steps: self.trace.steps,
-            workload: match self.run.workload.amount {
-                Amount::Requests(requests) => Some(requests),
-                Amount::Saturated(_) => None,
-            },
-            submitted: tally.requests,
-            answered: tally.answered,
-            dead: tally.dead,
-            never_fit: tally.never_fit,
-            abandoned: tally.abandoned,
-            attempts: tally.attempts,
-            stopped: self.engine.stopped().cloned(),
-            makespan: tally.last_end.since(Timestamp::ZERO),
-            lower_bound: by_limits.max(by_places),
-            tail: tally.last_end.since(last_admission),
-            longest_wait: self.checks.longest_wait,
-            violations: self.checks.violations,
-            violated: self.checks.violated,
-            samples: tally.samples,
-            first_bytes: tally.first_bytes,
-            server,
-            further,
-        }
     }
 }
 

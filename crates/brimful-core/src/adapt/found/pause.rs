@@ -90,7 +90,7 @@ impl Pause {
         if self.is_probe(sent) {
             self.probe = None;
             let so_far = now.since(self.onset.at);
-            let wait = asked.unwrap_or((so_far / PART).clamp(FIRST, LONGEST));
+            let wait = asked.unwrap_or_else(|| (so_far / PART).clamp(FIRST, LONGEST));
             self.next = now + wait;
         } else if let Some(asked) = asked {
             // Another of the same volley, which may know better.
