@@ -74,7 +74,7 @@ impl Client<'_> {
             .args(self.flags)
             .stderr(Stdio::null());
         // A run that is measured under limits that it is told, or none, is to keep to them.
-        if !self.flags.iter().any(|flag| flag == "--learn") {
+        if !self.flags.iter().any(|flag| *flag == "--learn") {
             command.args(["--learn", "off"]);
         }
         command
