@@ -69,7 +69,8 @@ by --max-cost; 130, 143, 129 stopped by a signal.";
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct RunArgs {
-    /// Batch JSONL, JSONL, CSV, TSV or plain text (a prompt a line); `-` for standard input
+    /// A batch file (OpenAI's, Anthropic's, Gemini's, Bedrock's or Mistral's), JSONL, CSV, TSV or
+    /// plain text (a prompt a line); `-` for standard input
     #[arg(required_unless_present_any = ["repeat", "config"])]
     pub(crate) input: Option<PathBuf>,
 
@@ -158,6 +159,10 @@ pub(crate) enum Count {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum InputFormat {
     Batch,
+    AnthropicBatch,
+    GeminiBatch,
+    BedrockBatch,
+    MistralBatch,
     Jsonl,
     Csv,
     Tsv,

@@ -1,5 +1,6 @@
 //! `brimful run`: flags in, a run, an exit code out.
 
+mod aws;
 pub(crate) mod custom;
 mod limits;
 pub(crate) mod provider;
@@ -16,7 +17,7 @@ use brimful::progress::Progress;
 use brimful::report::Price;
 use brimful::request::Request;
 use brimful::run::{Run, RunError, RunOptions, Stop, Summary, Target};
-use brimful::source::{Format, Input, Problem, SourceOptions, first_model, validate};
+use brimful::source::{BatchForm, Format, Input, Problem, SourceOptions, first_model, validate};
 use brimful_providers::profile::CountRule;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -55,7 +56,8 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, args: RunArgs) -> anyhow::R
             run.totals(),
             progress,
         ));
-        let summary = run.run(obeyed, told).await;
+        // Boxed: it is large, and there is one of it.
+        let summary = Box::pin(run.run(obeyed, told)).await;
         // The screen ends with the run; a defect in it must not cost the summary.
         let _shown = screen.await;
         summary
@@ -139,6 +141,10 @@ fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
     let mut source = SourceOptions::new(input);
     source.format = requests.input_format.map(|format| match format {
         InputFormat::Batch => Format::Batch,
+        InputFormat::AnthropicBatch => Format::Native(BatchForm::Anthropic),
+        InputFormat::GeminiBatch => Format::Native(BatchForm::Gemini),
+        InputFormat::BedrockBatch => Format::Native(BatchForm::Bedrock),
+        InputFormat::MistralBatch => Format::Native(BatchForm::Mistral),
         InputFormat::Jsonl => Format::Jsonl,
         InputFormat::Csv => Format::Csv,
         InputFormat::Tsv => Format::Tsv,
@@ -214,6 +220,8 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
         .and_then(|who| state::keep(args, model.as_deref(), &limits.notes, &who));
     options.limits = limits.notes;
     options.headers = limits.headers;
+    let share = args.limits.share.unwrap_or(units::Share::WHOLE);
+    options.share_percent = share.percent();
     options.redactor = aim.redactor;
     options.journal.clone_from(&args.outputs.journal);
     options.durability = match args.outputs.durability {

@@ -73,7 +73,7 @@ impl AttemptEnd {
 pub(crate) struct Shared {
     pub(crate) transport: Transport,
     pub(crate) redactor: Arc<Redactor>,
-    /// How replies name limits. `None`: nobody wants to know.
+    /// How replies name limits. `None`: nobody wants to know, also of what refusals say.
     pub(crate) headers: Option<HeaderGrammar>,
 }
 
@@ -225,7 +225,10 @@ async fn attempt(shared: &Shared, outgoing: &Outgoing, on_early: &OnEarly<'_>) -
     match reply.outcome {
         Outcome::Answer { usage } => end.result = AttemptResult::Answered(usage),
         Outcome::Failure(failed) => {
-            end.result = AttemptResult::Failed(failed.failure);
+            let mut failure = failed.failure;
+            // The numbers of a refusal teach as headers do.
+            failure.quota = failure.quota.filter(|_| shared.headers.is_some());
+            end.result = AttemptResult::Failed(failure);
             end.code = failed.code;
             end.message = failed.message;
         }

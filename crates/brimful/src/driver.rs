@@ -70,6 +70,8 @@ pub(crate) struct DriverOptions {
     pub(crate) keeper: Option<Keeper>,
     /// The lanes of models.
     pub(crate) lanes: Arc<ModelLanes>,
+    /// The part of every limit that the run takes, in per cent.
+    pub(crate) share_percent: f64,
     /// How replies name limits. `None`: nothing is learnt from them.
     pub(crate) headers: Option<HeaderGrammar>,
     pub(crate) default_output_tokens: u64,
@@ -143,6 +145,8 @@ pub(crate) struct Driver<'a> {
     /// Answers of 404 and 405 before any other answer.
     misdirected: u32,
     keeping: Keeping,
+    /// Whether the engine's configuration was changed and the engine is to be told.
+    reconfigures: bool,
     /// What people should know, each once.
     notices: Vec<Notice>,
 }
@@ -190,6 +194,7 @@ impl<'a> Driver<'a> {
             source_finished: false,
             misdirected: 0,
             keeping: Keeping::nothing(),
+            reconfigures: false,
             notices: Vec::new(),
         };
         if let Some(keeper) = keeper {
@@ -431,6 +436,10 @@ impl<'a> Driver<'a> {
                 Output::Finish { request, outcome } => self.finish(request, outcome),
                 Output::Event(event) => self.event(now, event),
             }
+        }
+        if std::mem::take(&mut self.reconfigures) {
+            let config = Box::new(self.options.engine.clone());
+            return self.input_at(now, Input::Reconfigure(config));
         }
         let status = self.engine.status(now);
         if status.cooldown_until.is_some() {

@@ -228,8 +228,13 @@ impl Outputs {
                 stream.answer(request, &answer)
             }
             (Ok(Some(Found::Dead(line))), item) => {
-                let (code, message) = (line.code.as_str(), line.message.as_str());
-                stream.dead(Place::of(item), RowResult::Dead { code, message })
+                let response = line.response.as_ref();
+                let result = RowResult::Dead {
+                    code: &line.code,
+                    message: &line.message,
+                    response: response.map(|(status, body)| (*status, body.get().as_bytes())),
+                };
+                stream.dead(Place::of(item), result)
             }
             (Ok(_), _) => Ok(()),
         };
@@ -261,6 +266,7 @@ impl Outputs {
             let result = RowResult::Dead {
                 code: &letter.code,
                 message: &letter.message,
+                response: response.map(|response| (response.status_code, response.body)),
             };
             let given = stream.dead(Place::of_request(request), result);
             self.beside(given);
@@ -288,6 +294,7 @@ impl Outputs {
             let result = RowResult::Dead {
                 code: BAD_ROW,
                 message: &message,
+                response: None,
             };
             let given = stream.dead(Place::of_bad_row(bad), result);
             self.beside(given);

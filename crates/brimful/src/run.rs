@@ -73,6 +73,9 @@ pub struct RunOptions {
     pub redactor: Arc<Redactor>,
     /// Limits and retry.
     pub engine: EngineConfig,
+    /// The share of limits that are learnt which the run takes, in per cent. Default 100. Limits
+    /// that are given have been reduced to it before.
+    pub share_percent: f64,
     /// How replies name limits, so that these are followed. `None`, the default: they are not read.
     pub headers: Option<HeaderGrammar>,
     /// Where levels of long windows are kept. `None`: nowhere, and none of earlier runs count.
@@ -108,6 +111,7 @@ impl RunOptions {
             target,
             transport,
             engine,
+            share_percent: 100.0,
             headers: None,
             keep: None,
             limits: Vec::new(),
@@ -290,6 +294,7 @@ impl Run {
             engine: options.engine.clone(),
             limits: options.limits.clone(),
             lanes: Arc::clone(&options.source.lanes),
+            share_percent: options.share_percent,
             headers: options.headers,
             // Announced only now: a run that cannot start disturbs no other.
             keeper: options.keep.take().map(Keeper::open),

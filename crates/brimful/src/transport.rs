@@ -3,6 +3,7 @@
 mod dial;
 mod http1;
 mod mock;
+mod sign;
 mod stream;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::request::Request;
 pub use dial::{Dialer, TargetError};
 pub use http1::{HttpOptions, HttpTransport};
 pub use mock::MockTransport;
+pub use sign::Signer;
 
 /// Where attempts are sent.
 #[derive(Clone, Debug)]
@@ -94,8 +96,8 @@ impl Transport {
         }
     }
 
-    /// Sends one attempt and waits for the whole answer. `on_early` hears of a stream what comes long
-    /// before its end.
+    /// Sends one attempt and waits for the whole answer. `on_early` hears of a stream what comes
+    /// long before its end.
     pub async fn send(
         &self,
         request: &Outgoing,

@@ -92,8 +92,7 @@ pub(super) fn limits(
     ));
     let learns = flags.learn == Switch::On;
     let is_rated = specs.iter().any(|spec| spec.kind != LimitKind::Concurrency);
-    let headers =
-        Some(profile.replies.headers).filter(|known| learns && *known != HeaderGrammar::None);
+    let headers = learns.then_some(profile.replies.headers);
     let mut engine = engine(args, &profile.charge_for(model.unwrap_or_default()), specs);
     let refuses = profile.replies.refuses;
     engine.upstreams[0].learning = match flags.learn {
@@ -104,7 +103,8 @@ pub(super) fn limits(
         Switch::On => Learning::Off,
     };
     // Only a reply can tell what is allowed.
-    engine.upstreams[0].first_alone = headers.is_some() && !is_rated;
+    let names = headers.is_some_and(|grammar| grammar != HeaderGrammar::None);
+    engine.upstreams[0].first_alone = names && !is_rated;
     if learns && !is_rated {
         told.push(
             "no limit is given: it is learnt while the run goes on (--learn off: none)".into(),
