@@ -12,13 +12,17 @@ const SEEDS: u64 = 3;
 const MARGIN: f64 = 2.0;
 
 /// The first word of each part of the table, by which its test finds it.
-const PARTS: [(&str, &str); 6] = [
+const PARTS: [(&str, &str); 10] = [
     ("windows", "unknown window"),
     ("headers", " s late, foreign "),
     ("misleading", "misleading headers"),
     ("charge", "charge learnt"),
     ("told", "a limit that headers name"),
     ("upstreams", "4 keys"),
+    ("unknown", "unknown limit"),
+    ("declared", ", declared; "),
+    ("found out", ", found out; "),
+    ("saturating", "saturating: "),
 ];
 
 fn goals_are_met(part: &str) {
@@ -82,6 +86,26 @@ fn what_the_server_really_takes_for_a_request_is_learnt() {
 #[test]
 fn a_limit_that_headers_name_is_followed_up_and_down() {
     goals_are_met("told");
+}
+
+#[test]
+fn a_limit_that_nobody_knows_is_found_out() {
+    goals_are_met("unknown");
+}
+
+#[test]
+fn a_declared_limit_that_changes_is_followed_without_a_storm() {
+    goals_are_met("declared");
+}
+
+#[test]
+fn a_limit_that_was_found_out_and_changes_is_found_out_again() {
+    goals_are_met("found out");
+}
+
+#[test]
+fn as_many_places_are_used_as_bring_the_most_tokens() {
+    goals_are_met("saturating");
 }
 
 #[test]
