@@ -12,10 +12,14 @@ const SEEDS: u64 = 3;
 const MARGIN: f64 = 2.0;
 
 /// The first word of each part of the table, by which its test finds it.
-const PARTS: [(&str, &str); 3] = [
+const PARTS: [(&str, &str); 7] = [
     ("windows", "unknown window"),
     ("headers", "headers "),
     ("upstreams", "4 keys"),
+    ("unknown", "unknown limit"),
+    ("declared", ", declared; "),
+    ("found out", ", found out; "),
+    ("saturating", "saturating: "),
 ];
 
 fn goals_are_met(part: &str) {
@@ -64,6 +68,26 @@ fn keys_that_die_and_return_leave_nothing_of_the_others_unused() {
 #[test]
 fn others_who_use_a_limit_that_headers_name_are_left_their_share() {
     goals_are_met("headers");
+}
+
+#[test]
+fn a_limit_that_nobody_knows_is_found_out() {
+    goals_are_met("unknown");
+}
+
+#[test]
+fn a_declared_limit_that_changes_is_followed_without_a_storm() {
+    goals_are_met("declared");
+}
+
+#[test]
+fn a_limit_that_was_found_out_and_changes_is_found_out_again() {
+    goals_are_met("found out");
+}
+
+#[test]
+fn as_many_places_are_used_as_bring_the_most_tokens() {
+    goals_are_met("saturating");
 }
 
 #[test]
