@@ -4,7 +4,8 @@
 //! more requests were sent. So nothing is ever overwritten: [`mirror`] keeps a level of its own for
 //! each limit that is named and moves it only when a reply proves it wrong. [`charge`] finds out
 //! what the server takes for a request where that differs from what was declared. [`told`] wires
-//! them to the engine. What a server does not say, [`found`] finds out by what it refuses. The algorithms and its constants are in `docs/design/learning.md`.
+//! them to the engine. What a server does not say, [`found`] finds out by what it refuses. The
+//! algorithms and their constants are in `docs/design/learning.md`.
 //!
 //! Levels are integers. Estimates of rates are floats, made of the four operations and square
 //! roots alone, which are exact everywhere.
@@ -18,6 +19,7 @@ mod own;
 mod reading;
 mod slope;
 mod told;
+mod window;
 
 pub(crate) use found::{FoundByLane, Sent};
 pub(crate) use own::Mark;

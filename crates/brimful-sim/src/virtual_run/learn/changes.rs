@@ -16,7 +16,7 @@ const SMALL: Sizes = Sizes::Fixed(Size {
     max_output: 10,
 });
 /// When the change comes: what can be learnt before is learnt.
-const AT: Duration = Duration::from_secs(15 * 60);
+const AT: Duration = Duration::from_secs(10 * 60);
 
 /// Halved, doubled, away for a minute; declared before, or found out.
 pub(super) fn changes(all: &mut Vec<Scenario>) {
