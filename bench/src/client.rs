@@ -70,9 +70,19 @@ impl Client<'_> {
             .arg(self.input)
             .arg("-o")
             .arg(&self.output)
-            .args(["--base-url", self.base_url, "--progress", "none"])
+            .args([
+                "--base-url",
+                self.base_url,
+                "--progress",
+                "none",
+                "--no-state",
+            ])
             .args(self.flags)
             .stderr(Stdio::null());
+        // A run that is measured under limits that it is told, or none, is to keep to them.
+        if !self.flags.contains(&"--learn") {
+            command.args(["--learn", "off"]);
+        }
         command
     }
 

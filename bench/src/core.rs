@@ -199,7 +199,7 @@ fn step_ns(shape: Shape) -> Result<f64> {
 }
 
 /// Nanoseconds of this thread's processor time that one call takes.
-fn timed(calls: u32, mut call: impl FnMut(u32)) -> Result<f64> {
+pub(crate) fn timed(calls: u32, mut call: impl FnMut(u32)) -> Result<f64> {
     let before = thread_ns()?;
     for number in 0..calls {
         call(number);

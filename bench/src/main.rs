@@ -30,6 +30,7 @@ mod kill;
 mod lateness;
 mod learn;
 mod limits;
+mod live;
 mod load;
 mod mock;
 mod peers;
@@ -38,13 +39,14 @@ mod saved;
 mod scale;
 mod seeds;
 mod server;
+mod text;
 mod workload;
 mod zoo;
 
 /// Figures of the engine and of the program.
 ///
-/// Without a command: the standard table, everything but `zoo`, `learn` and `peers`, in about ten
-/// minutes.
+/// Without a command: the standard table, everything but `zoo`, `learn`, `live` and `peers`, in
+/// about ten minutes.
 /// What is compared runs in turns, round by round, and what is printed is the median of the rounds
 /// with least and most beside it.
 #[derive(Debug, Parser)]
@@ -81,6 +83,8 @@ enum Command {
     Bare,
     /// One admission and one engine step of the core, against governor
     Core,
+    /// Tokens counted, and levels read out of headers
+    Text,
     /// `brimful run` against servers with limits and latency, judged by the server's account
     Limits,
     /// `kill -9` in the middle and the same command again: what was lost, what was paid twice
@@ -100,6 +104,9 @@ enum Command {
     Zoo(Zoo),
     /// The same where limits have to be found out: unknown, wrong, changed
     Learn(Learn),
+    /// The same in short by the real binary against `brimful mock`; one round of three minutes
+    /// unless `--rounds` says otherwise
+    Live,
     /// `brimful run` beside the rivals from Python's registry, in a virtual environment of its own;
     /// one round unless `--rounds` says otherwise, about 25 minutes
     Peers,
@@ -111,7 +118,7 @@ impl Command {
     /// How often everything is measured when the command line does not say.
     fn rounds(&self) -> u32 {
         match self {
-            Self::Peers => 1,
+            Self::Peers | Self::Live => 1,
             _ => ROUNDS,
         }
     }
@@ -120,6 +127,7 @@ impl Command {
         match self {
             Self::Bare => bare::run(bench),
             Self::Core => core::run(bench),
+            Self::Text => text::run(bench),
             Self::Limits => limits::run(bench),
             Self::Kill => kill::run(bench),
             Self::Lateness => lateness::run(bench),
@@ -127,6 +135,7 @@ impl Command {
             Self::Mock => server::run(bench),
             Self::Zoo(zoo) => zoo.run(bench),
             Self::Learn(learn) => learn.run(bench),
+            Self::Live => live::run(bench),
             Self::Peers => peers::run(bench, root),
             Self::Load(load) => {
                 println!("{}", serde_json::to_string(&load.run()?)?);
@@ -142,6 +151,7 @@ const ROUNDS: u32 = 5;
 /// What the standard table has.
 fn standard(bench: &mut Bench) -> Result<()> {
     core::run(bench)?;
+    text::run(bench)?;
     bare::run(bench)?;
     server::run(bench)?;
     limits::run(bench)?;

@@ -64,6 +64,22 @@ impl Mock {
         Ok(serde_json::from_str(&self.exchange("GET", "/stats", "")?)?)
     }
 
+    /// Changes settings while it serves.
+    pub(crate) fn configure(&self, settings: &str) -> Result<()> {
+        let said = self.exchange("POST", "/config", settings)?;
+        let said: Value = serde_json::from_str(&said)?;
+        ensure!(
+            said["error"].is_null(),
+            "the mock refuses {settings}: {said}"
+        );
+        Ok(())
+    }
+
+    /// Empties its account; levels stay.
+    pub(crate) fn forget(&self) -> Result<()> {
+        self.exchange("POST", "/reset", "").map(|_| ())
+    }
+
     /// Reads the server's clock by a request, and empties its account before and after.
     ///
     /// The request takes what it costs from the server's limits until they have refilled.

@@ -9,6 +9,7 @@ use brimful_providers::profile::Profile;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::UpstreamTable;
 use crate::limits::LimitsArgs;
 use crate::mock::MockArgs;
 use crate::probe::ProbeArgs;
@@ -69,7 +70,8 @@ by --max-cost; 130, 143, 129 stopped by a signal.";
 #[derive(Debug, Args)]
 #[command(after_help = RUN_EXAMPLES)]
 pub(crate) struct RunArgs {
-    /// Batch JSONL, JSONL, CSV, TSV or plain text (a prompt a line); `-` for standard input
+    /// A batch file (OpenAI's, Anthropic's, Gemini's, Bedrock's or Mistral's), JSONL, CSV, TSV or
+    /// plain text (a prompt a line); `-` for standard input
     #[arg(required_unless_present_any = ["repeat", "config"])]
     pub(crate) input: Option<PathBuf>,
 
@@ -80,6 +82,10 @@ pub(crate) struct RunArgs {
     /// Take flags that are not given here from the table `[run]` of this TOML file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+
+    /// The tables `[[upstream]]` of the configuration file.
+    #[arg(skip)]
+    pub(crate) upstreams: Vec<UpstreamArgs>,
 
     #[command(flatten, next_help_heading = "Requests")]
     pub(crate) requests: RequestArgs,
@@ -95,6 +101,14 @@ pub(crate) struct RunArgs {
     pub(crate) stop: StopArgs,
     #[command(flatten, next_help_heading = "Watching")]
     pub(crate) watch: WatchArgs,
+}
+
+/// One of several upstreams.
+#[derive(Debug)]
+pub(crate) struct UpstreamArgs {
+    pub(crate) table: UpstreamTable,
+    /// Its own flags as those of a run, with what it takes over from the run.
+    pub(crate) run: RunArgs,
 }
 
 #[derive(Debug, Args)]
@@ -158,6 +172,10 @@ pub(crate) enum Count {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum InputFormat {
     Batch,
+    AnthropicBatch,
+    GeminiBatch,
+    BedrockBatch,
+    MistralBatch,
     Jsonl,
     Csv,
     Tsv,
@@ -194,6 +212,33 @@ pub(crate) struct TargetArgs {
     /// Largest head of an answer
     #[arg(long, value_name = "BYTES", default_value = "64KB", value_parser = units::bytes)]
     pub(crate) headers_max_bytes: u64,
+}
+
+impl RunArgs {
+    /// Takes over from the run what is not given for this upstream. `given`: whether a flag is, by
+    /// the name of its field.
+    pub(crate) fn inherit(&mut self, run: &Self, given: impl Fn(&str) -> bool) {
+        let (own, target) = (&mut self.target, &run.target);
+        if !given("timeout") {
+            own.timeout = target.timeout;
+        }
+        if !given("connect_timeout") {
+            own.connect_timeout = target.connect_timeout;
+        }
+        if !given("response_max_bytes") {
+            own.response_max_bytes = target.response_max_bytes;
+        }
+        if !given("headers_max_bytes") {
+            own.headers_max_bytes = target.headers_max_bytes;
+        }
+        if !given("learn") {
+            self.limits.learn = run.limits.learn;
+        }
+        self.limits.default_output_tokens = run.limits.default_output_tokens;
+        self.requests.model.clone_from(&run.requests.model);
+        self.watch.seed = run.watch.seed;
+        self.watch.log_format = run.watch.log_format;
+    }
 }
 
 impl AsRef<TargetArgs> for RunArgs {

@@ -3,6 +3,8 @@
 //! A key is a flag's long name, `input` or `output`. The file is turned into arguments and parsed
 //! by the same parser, so that both always mean the same.
 
+mod upstream;
+
 use std::ffi::OsString;
 use std::ops::Range;
 use std::path::Path;
@@ -16,13 +18,23 @@ use toml::de::{DeTable, DeValue};
 
 use crate::args::Cli;
 
+pub(crate) use upstream::UpstreamTable;
+
+/// What the command line and the configuration file say together.
+pub(crate) struct Merged {
+    pub(crate) argv: Vec<OsString>,
+    /// A table `[[upstream]]` each.
+    pub(crate) upstreams: Vec<UpstreamTable>,
+}
+
 /// `argv` with the flags added that only the configuration file gives.
-pub(crate) fn merged(argv: Vec<OsString>, matches: &ArgMatches) -> anyhow::Result<Vec<OsString>> {
+pub(crate) fn merged(argv: Vec<OsString>, matches: &ArgMatches) -> anyhow::Result<Merged> {
+    let mut upstreams = Vec::new();
     let Some(("run", run)) = matches.subcommand() else {
-        return Ok(argv);
+        return Ok(Merged { argv, upstreams });
     };
     let Some(path) = run.get_one::<std::path::PathBuf>("config") else {
-        return Ok(argv);
+        return Ok(Merged { argv, upstreams });
     };
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{shown}`"))?;
@@ -38,6 +50,15 @@ pub(crate) fn merged(argv: Vec<OsString>, matches: &ArgMatches) -> anyhow::Resul
             DeValue::Table(entries) if name == "run" => {
                 file.add_run(entries, run, &mut argv)?;
             }
+            DeValue::Array(tables) if name == "upstream" => {
+                for table in tables {
+                    upstreams.push(upstream::read(&file, table)?);
+                }
+            }
+            _ if name == "upstream" => bail!(
+                "{}: write [[upstream]] and a line for each flag below it",
+                file.place(&value.span())
+            ),
             _ if name == "run" => bail!(
                 "{}: `run` is a table: write [run] and a line for each flag below it",
                 file.place(&value.span())
@@ -45,7 +66,7 @@ pub(crate) fn merged(argv: Vec<OsString>, matches: &ArgMatches) -> anyhow::Resul
             DeValue::Table(_) => bail!(
                 "{}: unknown table `{name}`{}",
                 file.place(&key.span()),
-                hint(name, &["run"])
+                hint(name, &["run", "upstream"])
             ),
             _ => bail!(
                 "{}: `{name}` stands outside of a table: write [run] above it",
@@ -53,7 +74,7 @@ pub(crate) fn merged(argv: Vec<OsString>, matches: &ArgMatches) -> anyhow::Resul
             ),
         }
     }
-    Ok(argv)
+    Ok(Merged { argv, upstreams })
 }
 
 struct File<'a> {

@@ -16,9 +16,10 @@ mod variable;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches};
 
-use args::{Cli, Command, LogFormat};
+use args::{Cli, Command, LogFormat, RunArgs, UpstreamArgs};
 pub use exit::Exit;
 
 /// Runs the command that the process was started with.
@@ -82,12 +83,61 @@ fn parse(argv: Vec<OsString>) -> Result<Cli, Exit> {
     let matches = Cli::command()
         .try_get_matches_from(argv.clone())
         .map_err(refuse)?;
-    let merged = config::merged(argv, &matches).map_err(|error| {
+    let refuse_file = |error: anyhow::Error| {
         run::say(LogFormat::Text, "error", &format!("{error:#}"));
         Exit::Usage
-    })?;
+    };
+    let merged = config::merged(argv, &matches).map_err(refuse_file)?;
     let matches = Cli::command()
-        .try_get_matches_from(merged)
+        .try_get_matches_from(merged.argv)
         .map_err(refuse)?;
-    Cli::from_arg_matches(&matches).map_err(refuse)
+    let mut cli = Cli::from_arg_matches(&matches).map_err(refuse)?;
+    if let Command::Run(args) = &mut cli.command {
+        args.upstreams = upstreams(args, merged.upstreams).map_err(refuse_file)?;
+    }
+    Ok(cli)
+}
+
+/// The same command line as it reads now, for a live run: the file may have changed.
+pub(crate) fn read_again() -> anyhow::Result<RunArgs> {
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    let matches = Cli::command().try_get_matches_from(argv.clone())?;
+    let merged = config::merged(argv, &matches)?;
+    let matches = Cli::command().try_get_matches_from(merged.argv)?;
+    let Command::Run(mut args) = Cli::from_arg_matches(&matches)?.command else {
+        anyhow::bail!("only a run can be told something new");
+    };
+    args.upstreams = upstreams(&args, merged.upstreams)?;
+    Ok(*args)
+}
+
+/// Parses the flags of each upstream by the parser of `run`.
+fn upstreams(
+    run: &RunArgs,
+    tables: Vec<config::UpstreamTable>,
+) -> anyhow::Result<Vec<UpstreamArgs>> {
+    let parsed = tables.into_iter().map(|table| {
+        // With a file named, neither input nor output is asked for.
+        let argv = ["brimful", "run", "--config", "-"].map(OsString::from);
+        let argv = argv.into_iter().chain(table.flags.iter().cloned());
+        let matches = Cli::command().try_get_matches_from(argv);
+        let wrong = |error: &clap::Error| {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            let line = line.strip_prefix("error: ").unwrap_or(line);
+            anyhow::anyhow!("{}: {line}", table.place)
+        };
+        let matches = matches.map_err(|error| wrong(&error))?;
+        let cli = Cli::from_arg_matches(&matches).map_err(|error| wrong(&error))?;
+        let Command::Run(mut args) = cli.command else {
+            unreachable!("the argument is `run`");
+        };
+        let given = |name: &str| {
+            let own = matches.subcommand().map(|(_, own)| own.value_source(name));
+            own.flatten() == Some(ValueSource::CommandLine)
+        };
+        args.inherit(run, given);
+        Ok(UpstreamArgs { table, run: *args })
+    });
+    parsed.collect()
 }

@@ -1,6 +1,9 @@
 //! `brimful limits`: what is known of a provider, and from where.
 
+mod learned;
+
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use brimful_providers::profile::{self, Evidence, Profile};
 use clap::Args;
@@ -13,7 +16,9 @@ const EXAMPLES: &str = "\
 Examples:
   brimful limits            every provider in a line
   brimful limits groq       what is known of one, and from where
-  brimful limits groq --json";
+  brimful limits groq --json
+  brimful limits --learned  what runs on this machine have found out
+  brimful limits --forget api.groq.com";
 
 /// Print what is known of a provider's limits, and from where
 #[derive(Debug, Args)]
@@ -27,11 +32,26 @@ pub(crate) struct LimitsArgs {
     /// As the page of the documentation, with every provider
     #[arg(long, conflicts_with_all = ["json", "provider"])]
     pub(crate) markdown: bool,
+    /// What runs on this machine have learnt instead, of all or of one provider or host
+    #[arg(long, conflicts_with = "markdown")]
+    pub(crate) learned: bool,
+    /// Forget what was learnt, of all or of one provider or host. How much of a day is spent stays
+    #[arg(long, conflicts_with_all = ["markdown", "learned", "json"])]
+    pub(crate) forget: bool,
+    /// Where it is kept, if not in the default place (see `brimful run --help`)
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 pub(crate) fn limits(args: &LimitsArgs) -> anyhow::Result<Exit> {
+    if args.state_dir.is_some() && !args.learned && !args.forget {
+        let text = "--state-dir has no effect without --learned or --forget";
+        return Err(Usage(text.to_owned()).into());
+    }
     let text = match &args.provider {
         _ if args.markdown => profile::page(),
+        _ if args.learned => learned::shown(args)?,
+        _ if args.forget => learned::forgotten(args)?,
         Some(name) => {
             let profile = Profile::by_name(name).ok_or_else(|| unknown(name))?;
             if args.json {

@@ -1,11 +1,14 @@
 //! `brimful run`: flags in, a run, an exit code out.
 
+mod aws;
 pub(crate) mod custom;
 mod limits;
 pub(crate) mod provider;
 mod report;
+mod retune;
 mod state;
 pub(crate) mod target;
+mod upstreams;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -16,7 +19,7 @@ use brimful::progress::Progress;
 use brimful::report::Price;
 use brimful::request::Request;
 use brimful::run::{Run, RunError, RunOptions, Stop, Summary, Target};
-use brimful::source::{Format, Input, Problem, SourceOptions, first_model, validate};
+use brimful::source::{BatchForm, Format, Input, Problem, SourceOptions, first_model, validate};
 use brimful_providers::profile::CountRule;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
@@ -55,7 +58,9 @@ pub(crate) fn run(runtime: &tokio::runtime::Runtime, args: RunArgs) -> anyhow::R
             run.totals(),
             progress,
         ));
-        let summary = run.run(obeyed, told).await;
+        let retunes = retune::listen(&args, run.source())?;
+        // Boxed: it is large, and there is one of it.
+        let summary = Box::pin(run.run(obeyed, retunes, told)).await;
         // The screen ends with the run; a defect in it must not cost the summary.
         let _shown = screen.await;
         summary
@@ -139,6 +144,10 @@ fn source_options(args: &RunArgs) -> anyhow::Result<SourceOptions> {
     let mut source = SourceOptions::new(input);
     source.format = requests.input_format.map(|format| match format {
         InputFormat::Batch => Format::Batch,
+        InputFormat::AnthropicBatch => Format::Native(BatchForm::Anthropic),
+        InputFormat::GeminiBatch => Format::Native(BatchForm::Gemini),
+        InputFormat::BedrockBatch => Format::Native(BatchForm::Bedrock),
+        InputFormat::MistralBatch => Format::Native(BatchForm::Mistral),
         InputFormat::Jsonl => Format::Jsonl,
         InputFormat::Csv => Format::Csv,
         InputFormat::Tsv => Format::Tsv,
@@ -199,22 +208,20 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
         }
     };
     let model = first_model(&source);
-    let concurrency = limits::concurrency(args, model.as_deref())?;
-    let limits = limits::limits(args, model.as_deref(), concurrency)?;
+    let limits = limits_of(args, model.as_deref())?;
     for note in &limits.told {
         say(args.watch.log_format, "note", note);
     }
     let mut source = source;
     source.units = limits.units;
     source.lanes = limits.lanes;
-    let aim = target::aim(args)?;
-    let mut options = RunOptions::new(source, target, aim.transport, limits.engine);
-    options.keep = aim
-        .identity
-        .and_then(|who| state::keep(args, model.as_deref(), &limits.notes, &who));
+    let (upstreams, identities) = upstreams::ways(args, &limits.headers)?;
+    let mut options = RunOptions::new(source, target, upstreams, limits.engine);
+    options.keep =
+        identities.and_then(|who| state::keep(args, model.as_deref(), &limits.notes, &who));
     options.limits = limits.notes;
-    options.headers = limits.headers;
-    options.redactor = aim.redactor;
+    let share = args.limits.share.unwrap_or(units::Share::WHOLE);
+    options.share_percent = share.percent();
     options.journal.clone_from(&args.outputs.journal);
     options.durability = match args.outputs.durability {
         args::Durability::Power => Durability::Power,
@@ -240,6 +247,15 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
     Ok(options)
 }
 
+/// The limits of the flags, or of the configuration file's upstreams.
+fn limits_of(args: &RunArgs, model: Option<&str>) -> anyhow::Result<limits::Limits> {
+    if args.upstreams.is_empty() {
+        let concurrency = limits::concurrency(args, model)?;
+        return limits::limits(args, model, concurrency);
+    }
+    limits::several(args, model)
+}
+
 fn price(text: &str) -> anyhow::Result<Price> {
     let wrong = || {
         usage(format!(
@@ -261,7 +277,7 @@ fn passes(args: &RunArgs, source: &SourceOptions) -> anyhow::Result<bool> {
             "--strict reads the input twice: give a file, not standard input",
         ));
     }
-    let limits = limits::limits(args, first_model(source).as_deref(), 1)?;
+    let limits = limits_of(args, first_model(source).as_deref())?;
     let mut fits = |request: &Request| {
         let cost = request.cost(args.limits.default_output_tokens);
         limits.never(&cost)

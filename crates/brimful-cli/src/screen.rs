@@ -120,6 +120,7 @@ async fn lines(
                 "rate_per_s": round(rate.per_second()),
                 "binding": now.binding,
                 "limits": now.limits,
+                "upstreams": now.upstreams,
                 "input_tokens": now.counts.usage.input,
                 "output_tokens": now.counts.usage.output,
                 "cost_usd": now.counts.cost_usd,

@@ -19,6 +19,7 @@ mod own;
 mod reading;
 mod slope;
 mod told;
+mod window;
 
 pub(crate) use found::{FoundByLane, Sent};
 pub(crate) use own::Mark;

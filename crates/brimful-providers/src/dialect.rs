@@ -98,10 +98,10 @@ impl Endpoint {
                 false => ":generateContent",
             });
         }
-        // What stands encoded in a segment is the model's own name here.
         match check_path(&path) {
-            Ok(()) | Err(PathError::Encoded(_)) => Ok(path),
-            Err(error) => Err(error.into()),
+            // The slash of an ARN.
+            Err(PathError::Encoded(_)) if *self == Self::Converse => Ok(path),
+            checked => checked.map(|()| path).map_err(EndpointError::from),
         }
     }
 
@@ -268,6 +268,8 @@ mod tests {
         }
         for bad in [
             gemini("../x"),
+            gemini("..%2Fx"),
+            gemini("a\n"),
             gemini("a//b"),
             converse(".."),
             converse("..;a"),

@@ -66,6 +66,9 @@ pub struct ServerConfig {
     pub burst_tokens: Option<u64>,
     /// What a request takes from the token limits. Default: [`Charge::Sum`].
     pub charge: Charge,
+    /// What the server takes for each token that it should by `charge`, as when it estimates tokens
+    /// otherwise than its clients; 0.01 to 100. Default: 1.
+    pub charge_scale: f64,
     /// Output tokens charged when a request names no maximum. Default: 16.
     pub default_output_tokens: u64,
     /// Whether the charge is corrected to real usage when the answer ends. Default: no.
@@ -182,6 +185,7 @@ impl Default for ServerConfig {
             burst_requests: None,
             burst_tokens: None,
             charge: Charge::Sum,
+            charge_scale: 1.0,
             default_output_tokens: 16,
             refund: false,
             failed_requests_count: true,

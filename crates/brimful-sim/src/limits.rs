@@ -272,6 +272,20 @@ impl Limits {
 }
 
 impl Charges {
+    /// The same with so many times the tokens, rounded up.
+    pub(crate) fn scaled(self, scale: f64) -> Self {
+        if scale == 1.0 {
+            return self;
+        }
+        let times = |tokens: u64| (tokens as f64 * scale).ceil() as u64;
+        Self {
+            requests: self.requests,
+            tokens: times(self.tokens),
+            input: times(self.input),
+            output: times(self.output),
+        }
+    }
+
     pub(crate) const fn of(&self, measure: Measure) -> u64 {
         match measure {
             Measure::Requests => self.requests,

@@ -28,7 +28,9 @@ pub mod zoo;
 
 use std::time::Duration;
 
-use brimful_core::{EngineConfig, EngineConfigError, Timestamp};
+use brimful_core::{
+    EngineConfig, EngineConfigError, LimitKind, LimitSpec, Timestamp, UpstreamConfig,
+};
 use brimful_providers::observe::HeaderGrammar;
 
 use crate::config::{ConfigError, ServerConfig};
@@ -62,6 +64,9 @@ pub struct VirtualRun {
     /// Whether the engine may find out limits of its own: waits are then not held to the rates that
     /// were declared. Default: no.
     pub learns: bool,
+    /// Whether the server may take something else for tokens than was declared: what starts is then
+    /// not held to the limits on tokens. Default: no.
+    pub charges_differ: bool,
     /// How often the server's account is noted in [`Report::samples`], and with it every time to a
     /// first byte. Not zero. `None`, the default: never.
     pub sample_every: Option<Duration>,
@@ -144,8 +149,21 @@ impl VirtualRun {
             client: Client::default(),
             give_up_after: Duration::from_secs(7 * 24 * 3600),
             learns: false,
+            charges_differ: false,
             sample_every: None,
         }
+    }
+
+    /// The upstreams with the limits that what starts is held to.
+    fn promised(&self) -> Vec<UpstreamConfig> {
+        use LimitKind::{InputTokens, OutputTokens, TotalTokens};
+        let mut upstreams = self.engine.upstreams.clone();
+        for upstream in upstreams.iter_mut().filter(|_| self.charges_differ) {
+            let counts_tokens =
+                |spec: &LimitSpec| matches!(spec.kind, TotalTokens | InputTokens | OutputTokens);
+            upstream.limits.retain(|spec| !counts_tokens(spec));
+        }
+        upstreams
     }
 
     /// Runs to the end. Equal seeds give equal reports.

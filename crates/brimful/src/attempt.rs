@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::redact::Redactor;
 use crate::transport::{Early, OnEarly, Outgoing, SendError, Transport};
+use crate::upstreams::{ModelNames, UpstreamOptions};
 
 /// Characters of a provider's message that are kept.
 const MESSAGE_MAX_CHARS: usize = 500;
@@ -68,13 +69,32 @@ impl AttemptEnd {
     }
 }
 
-/// What every attempt of a run needs.
+/// What every attempt at one upstream needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) transport: Transport,
     pub(crate) redactor: Arc<Redactor>,
-    /// How replies name limits. `None`: nobody wants to know.
+    /// How replies name limits. `None`: nobody wants to know, also of what refusals say.
     pub(crate) headers: Option<HeaderGrammar>,
+    /// What models are called there.
+    pub(crate) models: ModelNames,
+}
+
+impl From<UpstreamOptions> for Shared {
+    fn from(options: UpstreamOptions) -> Self {
+        let UpstreamOptions {
+            transport,
+            redactor,
+            headers,
+            models,
+        } = options;
+        Self {
+            transport,
+            redactor,
+            headers,
+            models,
+        }
+    }
 }
 
 impl Shared {
@@ -159,12 +179,13 @@ impl Drop for Reporter {
 
 /// Sends `outgoing` in a task of its own.
 pub(crate) fn spawn(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     slot: usize,
     outgoing: Outgoing,
     reports: &Reports,
 ) -> tokio::task::AbortHandle {
-    let shared = shared.clone();
+    let shared = Arc::clone(shared);
+    let outgoing = outgoing.renamed(&shared.models);
     let reporter = Reporter {
         slot,
         reports: Some(reports.ends.clone()),
@@ -225,7 +246,10 @@ async fn attempt(shared: &Shared, outgoing: &Outgoing, on_early: &OnEarly<'_>) -
     match reply.outcome {
         Outcome::Answer { usage } => end.result = AttemptResult::Answered(usage),
         Outcome::Failure(failed) => {
-            end.result = AttemptResult::Failed(failed.failure);
+            let mut failure = failed.failure;
+            // The numbers of a refusal teach as headers do.
+            failure.quota = failure.quota.filter(|_| shared.headers.is_some());
+            end.result = AttemptResult::Failed(failure);
             end.code = failed.code;
             end.message = failed.message;
         }

@@ -6,6 +6,7 @@ mod end;
 mod ended;
 mod keep;
 mod learn;
+mod retune;
 mod view;
 
 use std::sync::Arc;
@@ -13,9 +14,8 @@ use std::time::Duration;
 
 use brimful_core::{
     AttemptId, Engine, EngineConfig, EngineConfigError, Event, Input, Outcome, Output, RequestId,
-    Timestamp,
+    Timestamp, UpstreamId,
 };
-use brimful_providers::observe::HeaderGrammar;
 use tokio::sync::mpsc;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -32,7 +32,8 @@ use crate::report::Tally;
 use crate::request::{BadRow, Item, Request};
 use crate::state::{Keeper, unix_ms};
 use crate::trace::AttemptRecord;
-use crate::transport::{Outgoing, Transport};
+use crate::transport::Outgoing;
+use crate::upstreams::{Retune, UpstreamOptions, UpstreamProgress};
 
 pub(crate) use end::DriverReport;
 pub use end::EndCause;
@@ -70,8 +71,10 @@ pub(crate) struct DriverOptions {
     pub(crate) keeper: Option<Keeper>,
     /// The lanes of models.
     pub(crate) lanes: Arc<ModelLanes>,
-    /// How replies name limits. `None`: nothing is learnt from them.
-    pub(crate) headers: Option<HeaderGrammar>,
+    /// How the engine's upstreams are reached, in their order.
+    pub(crate) upstreams: Vec<UpstreamOptions>,
+    /// The part of every limit that the run takes, in per cent.
+    pub(crate) share_percent: f64,
     pub(crate) default_output_tokens: u64,
     pub(crate) price: Option<crate::report::Price>,
     pub(crate) spending_cap_usd: Option<f64>,
@@ -103,6 +106,8 @@ struct Flight {
     enqueued: Timestamp,
     started: Timestamp,
     attempt: Option<AttemptId>,
+    /// Where its last attempt went.
+    upstream: usize,
     abort: Option<AbortHandle>,
     waited_for: Option<WaitedFor>,
     /// Whether its body counts against [`LOOK_AHEAD_BYTES`]: until its first attempt.
@@ -123,7 +128,9 @@ enum WaitedFor {
 pub(crate) struct Driver<'a> {
     options: DriverOptions,
     engine: Engine,
-    shared: Shared,
+    /// By the engine's numbers of upstreams.
+    shared: Vec<Arc<Shared>>,
+    upstreams: Vec<UpstreamProgress>,
     outputs: &'a mut Outputs,
     flights: Vec<Option<Flight>>,
     free: Vec<usize>,
@@ -131,6 +138,8 @@ pub(crate) struct Driver<'a> {
     queued_bytes: usize,
     tally: Tally,
     limit_names: Vec<String>,
+    /// Empty while there is only one.
+    upstream_names: Vec<String>,
     last_wait: Option<WaitedFor>,
     cause: Option<EndCause>,
     last_upstream_message: String,
@@ -138,11 +147,15 @@ pub(crate) struct Driver<'a> {
     abandoned_ids: Vec<String>,
     unwritten_ids: Vec<String>,
     unanswered: u64,
+    /// Whether something could not be sent because no upstream for it was left.
+    unserved: bool,
     control: Control,
     source_finished: bool,
     /// Answers of 404 and 405 before any other answer.
     misdirected: u32,
     keeping: Keeping,
+    /// Whether the engine's configuration was changed and the engine is to be told.
+    reconfigures: bool,
     /// What people should know, each once.
     notices: Vec<Notice>,
 }
@@ -150,27 +163,26 @@ pub(crate) struct Driver<'a> {
 impl<'a> Driver<'a> {
     pub(crate) fn new(
         mut options: DriverOptions,
-        transport: Transport,
-        redactor: Arc<crate::redact::Redactor>,
         outputs: &'a mut Outputs,
     ) -> Result<(Self, Inbox), EngineConfigError> {
         let now = options.clock.now();
         keep::place_edges(&mut options.engine, &options.limits, now, unix_ms());
         let keeper = options.keeper.take();
-        if let Some(keeper) = keeper.as_ref().filter(|_| options.headers.is_some()) {
+        let learns = options.upstreams.iter().any(|way| way.headers.is_some());
+        if let Some(keeper) = keeper.as_ref().filter(|_| learns) {
             keep::recall(&mut options.engine, &options.lanes, keeper);
         }
         let engine = Engine::new(options.engine.clone())?;
-        let limits = engine.limits().into_iter();
-        let limit_names = limits.map(|limit| limit.spec.name).collect();
+        let shared: Vec<Arc<Shared>> = options
+            .upstreams
+            .drain(..)
+            .map(|way| Arc::new(way.into()))
+            .collect();
         let (reports, inbox) = channels();
         let mut driver = Self {
             tally: Tally::new(options.price),
-            shared: Shared {
-                transport,
-                redactor,
-                headers: options.headers,
-            },
+            upstreams: vec![UpstreamProgress::default(); shared.len()],
+            shared,
             options,
             engine,
             outputs,
@@ -178,7 +190,8 @@ impl<'a> Driver<'a> {
             free: Vec::new(),
             reports,
             queued_bytes: 0,
-            limit_names,
+            limit_names: Vec::new(),
+            upstream_names: Vec::new(),
             last_wait: None,
             cause: None,
             last_upstream_message: String::new(),
@@ -186,12 +199,15 @@ impl<'a> Driver<'a> {
             abandoned_ids: Vec::new(),
             unwritten_ids: Vec::new(),
             unanswered: 0,
+            unserved: false,
             control: Control::Run,
             source_finished: false,
             misdirected: 0,
             keeping: Keeping::nothing(),
+            reconfigures: false,
             notices: Vec::new(),
         };
+        driver.name_limits();
         if let Some(keeper) = keeper {
             driver.take_up_state(now, keeper);
         }
@@ -204,6 +220,7 @@ impl<'a> Driver<'a> {
         mut inbox: Inbox,
         mut source: mpsc::Receiver<Incoming>,
         mut control: watch::Receiver<Control>,
+        mut retunes: mpsc::Receiver<Retune>,
         progress: &watch::Sender<Progress>,
     ) -> DriverReport {
         let mut ended = Vec::with_capacity(TURN);
@@ -227,6 +244,7 @@ impl<'a> Driver<'a> {
                     let wanted = *control.borrow_and_update();
                     self.obey(wanted);
                 }
+                Some(retune) = retunes.recv() => self.retune(retune),
                 _ = publish.tick() => {
                     self.keep();
                     progress.send_replace(self.progress());
@@ -255,9 +273,14 @@ impl<'a> Driver<'a> {
         }
         self.keep_at_the_end();
         progress.send_replace(self.progress());
+        self.into_report()
+    }
+
+    fn into_report(mut self) -> DriverReport {
         DriverReport {
             notices: std::mem::take(&mut self.notices),
             limits: self.limit_progress(),
+            upstreams: self.upstream_progress(),
             cause: self.end_cause(),
             concurrency_note: self.concurrency_note(),
             throttled_message: self.throttled_message,
@@ -366,6 +389,7 @@ impl<'a> Driver<'a> {
             enqueued: now,
             started: now,
             attempt: None,
+            upstream: 0,
             abort: None,
             waited_for: None,
             body_waits: true,
@@ -421,7 +445,7 @@ impl<'a> Driver<'a> {
         self.engine.handle_input(now, input);
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Start { attempt, .. } => self.start(now, attempt),
+                Output::Start { attempt, upstream } => self.start(now, attempt, upstream),
                 Output::Abort { attempt } => {
                     let flight = self.flights[attempt.request.0 as usize].as_ref();
                     if let Some(abort) = flight.and_then(|flight| flight.abort.as_ref()) {
@@ -431,6 +455,10 @@ impl<'a> Driver<'a> {
                 Output::Finish { request, outcome } => self.finish(request, outcome),
                 Output::Event(event) => self.event(now, event),
             }
+        }
+        if std::mem::take(&mut self.reconfigures) {
+            let config = Box::new(self.options.engine.clone());
+            return self.input_at(now, Input::Reconfigure(config));
         }
         let status = self.engine.status(now);
         if status.cooldown_until.is_some() {
@@ -449,7 +477,7 @@ impl<'a> Driver<'a> {
         );
     }
 
-    fn start(&mut self, now: Timestamp, attempt: AttemptId) {
+    fn start(&mut self, now: Timestamp, attempt: AttemptId, upstream: UpstreamId) {
         let slot = attempt.request.0 as usize;
         let Some(flight) = self.flights[slot].as_mut() else {
             return;
@@ -459,13 +487,15 @@ impl<'a> Driver<'a> {
         }
         flight.started = now;
         flight.attempt = Some(attempt);
+        flight.upstream = upstream.index();
         flight.waited_for = if attempt.number > 1 && self.last_wait.is_none() {
             Some(WaitedFor::Backoff)
         } else {
             self.last_wait
         };
         let outgoing = Outgoing::from(&flight.request);
-        flight.abort = Some(attempt::spawn(&self.shared, slot, outgoing, &self.reports));
+        let shared = &self.shared[flight.upstream];
+        flight.abort = Some(attempt::spawn(shared, slot, outgoing, &self.reports));
     }
 
     fn finish(&mut self, request: RequestId, outcome: Outcome) {
@@ -480,6 +510,7 @@ impl<'a> Driver<'a> {
         let letter = match outcome {
             Outcome::Answered => return,
             Outcome::Abandoned | Outcome::NoUpstream => {
+                self.unserved |= outcome == Outcome::NoUpstream;
                 self.unanswered += 1;
                 return;
             }
@@ -516,6 +547,7 @@ impl<'a> Driver<'a> {
 
     fn event(&mut self, now: Timestamp, event: Event) {
         self.learnt(now, &event);
+        self.upstream_event(&event);
         match event {
             Event::CooldownStarted { .. } => self.tally.cooldowns += 1,
             Event::Retried { .. } => self.tally.retries += 1,

@@ -22,3 +22,4 @@ pub mod source;
 pub mod state;
 mod trace;
 pub mod transport;
+pub mod upstreams;

@@ -93,7 +93,7 @@ fn matches(pattern: &str, text: &str) -> bool {
 pub struct TooManyGroups;
 
 /// The lane of each model, by the groups that it is in.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelLanes {
     groups: Vec<ModelGroup>,
     /// By the groups that a model is in, in their order. The lane of a model in none is 0.

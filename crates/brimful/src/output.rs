@@ -9,6 +9,7 @@
 //! spreadsheet may take it for a formula.
 
 mod assemble;
+mod native;
 mod ordered;
 mod result;
 
@@ -20,7 +21,7 @@ use hashbrown::HashMap;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use crate::source::Row;
+use crate::source::{BatchForm, Row};
 use result::Cells;
 
 pub use assemble::{AssembleError, Recorded, assemble};
@@ -32,6 +33,11 @@ pub const BAD_ROW: &str = "invalid_row";
 /// The code of a request that had no answer yet when the run ended.
 pub const NOT_SENT: &str = "not_sent";
 
+/// What is said of a request that had no answer yet when the run ended.
+fn not_sent() -> String {
+    format!("{NOT_SENT}: the run ended before this row was answered; run it again to go on")
+}
+
 /// How rows are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowFormat {
@@ -39,6 +45,8 @@ pub enum RowFormat {
     Jsonl,
     /// A header and records, separated by commas.
     Csv,
+    /// A provider's own batch output: an id and a result on every line, in the order of the input.
+    Native(BatchForm),
 }
 
 impl RowFormat {
@@ -159,6 +167,8 @@ pub enum RowResult<'a> {
         code: &'a str,
         /// A sentence for people.
         message: &'a str,
+        /// Status and body of the last reply, if there was one.
+        response: Option<(u16, &'a [u8])>,
     },
     /// The run ended before it: the same run again sends it.
     Pending,
@@ -252,22 +262,26 @@ impl<W: Write> RowWriter<W> {
         Ok(writer)
     }
 
-    /// Writes one row with its result.
+    /// Writes one row, known to the user by `id`, with its result.
     ///
     /// # Errors
     /// When the underlying writer fails; part of the row may have been written.
-    pub fn write_row(&mut self, row: &Row, result: RowResult<'_>) -> io::Result<()> {
-        let cells = Cells::new(result, self.response_path.as_ref());
+    pub fn write_row(&mut self, id: &str, row: &Row, result: RowResult<'_>) -> io::Result<()> {
         match result {
             RowResult::Answer { .. } => self.counts.answered += 1,
             RowResult::Dead { .. } => self.counts.failed += 1,
             RowResult::Pending => self.counts.pending += 1,
         }
-        self.counts.unmatched += u64::from(cells.is_unmatched);
         self.buf.clear();
+        if let RowFormat::Native(form) = self.format {
+            native::put(&mut self.buf, form, id, row, result)?;
+            return self.out.write_all(&self.buf);
+        }
+        let cells = Cells::new(result, self.response_path.as_ref());
+        self.counts.unmatched += u64::from(cells.is_unmatched);
         match self.format {
-            RowFormat::Jsonl => self.put_object(row, &cells)?,
             RowFormat::Csv => self.put_record(row, &cells),
+            _ => self.put_object(row, &cells)?,
         }
         self.out.write_all(&self.buf)
     }

@@ -128,7 +128,10 @@ impl Outputs {
             (Some(_), Some(path)) => Some(Lookup::open(path, plan.dead_letters.as_deref())?),
             _ => None,
         };
-        let upstream = options.transport.name();
+        let upstream = options
+            .upstreams
+            .first()
+            .map_or_else(String::new, |way| way.transport.name());
         let log = options.attempt_log.take();
         Ok(Self {
             journal,
@@ -228,8 +231,13 @@ impl Outputs {
                 stream.answer(request, &answer)
             }
             (Ok(Some(Found::Dead(line))), item) => {
-                let (code, message) = (line.code.as_str(), line.message.as_str());
-                stream.dead(Place::of(item), RowResult::Dead { code, message })
+                let response = line.response.as_ref();
+                let result = RowResult::Dead {
+                    code: &line.code,
+                    message: &line.message,
+                    response: response.map(|(status, body)| (*status, body.get().as_bytes())),
+                };
+                stream.dead(Place::of(item), result)
             }
             (Ok(_), _) => Ok(()),
         };
@@ -261,6 +269,7 @@ impl Outputs {
             let result = RowResult::Dead {
                 code: &letter.code,
                 message: &letter.message,
+                response: response.map(|response| (response.status_code, response.body)),
             };
             let given = stream.dead(Place::of_request(request), result);
             self.beside(given);
@@ -288,6 +297,7 @@ impl Outputs {
             let result = RowResult::Dead {
                 code: BAD_ROW,
                 message: &message,
+                response: None,
             };
             let given = stream.dead(Place::of_bad_row(bad), result);
             self.beside(given);

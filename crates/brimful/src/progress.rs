@@ -6,6 +6,7 @@ use brimful_core::{LimitKind, LimitStatus};
 
 use crate::limits::LimitNote;
 use crate::report::Counts;
+use crate::upstreams::UpstreamProgress;
 
 /// A picture of a running run, taken ten times a second.
 #[derive(Clone, Debug)]
@@ -30,6 +31,8 @@ pub struct Progress {
     pub cooldown: Option<Duration>,
     /// Each limit and its use.
     pub limits: Vec<LimitProgress>,
+    /// What went to each upstream; empty while there is only one.
+    pub upstreams: Vec<UpstreamProgress>,
     /// Nothing new starts any more.
     pub stopping: bool,
     /// What the provider last said about being throttled or unusable.
@@ -55,6 +58,7 @@ impl Progress {
             binding: None,
             cooldown: None,
             limits: Vec::new(),
+            upstreams: Vec::new(),
             stopping: false,
             upstream_message: String::new(),
             concurrency_note: None,

@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use brimful_core::{EngineConfig, EngineConfigError};
-use brimful_providers::observe::HeaderGrammar;
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
@@ -21,11 +20,10 @@ use crate::limits::LimitNote;
 use crate::output::{self, RowCounts};
 use crate::outputs::{AttemptLog, Outputs, told};
 use crate::progress::Progress;
-use crate::redact::Redactor;
 use crate::report::Price;
 use crate::source::{self, SourceOptions};
 use crate::state::{KeepOptions, Keeper};
-use crate::transport::Transport;
+use crate::upstreams::{Retune, UpstreamOptions};
 
 pub use plan::PlanError;
 pub use summary::{RequestSums, Resources, Stop, Summary, Tokens};
@@ -67,14 +65,13 @@ pub struct RunOptions {
     pub response_path: Option<String>,
     /// Goes before the names of the columns that are added.
     pub output_prefix: Option<String>,
-    /// Where requests are sent.
-    pub transport: Transport,
-    /// What must not be written anywhere.
-    pub redactor: Arc<Redactor>,
+    /// Where requests are sent: the engine's upstreams, in their order.
+    pub upstreams: Vec<UpstreamOptions>,
     /// Limits and retry.
     pub engine: EngineConfig,
-    /// How replies name limits, so that these are followed. `None`, the default: they are not read.
-    pub headers: Option<HeaderGrammar>,
+    /// The share of limits that are learnt which the run takes, in per cent. Default 100. Limits
+    /// that are given have been reduced to it before.
+    pub share_percent: f64,
     /// Where levels of long windows are kept. `None`: nowhere, and none of earlier runs count.
     pub keep: Option<KeepOptions>,
     /// What else there is to know of each limit of the engine, in their order. One that is missing
@@ -100,15 +97,15 @@ impl RunOptions {
     pub fn new(
         source: SourceOptions,
         target: Target,
-        transport: Transport,
+        upstreams: Vec<UpstreamOptions>,
         engine: EngineConfig,
     ) -> Self {
         Self {
             source,
             target,
-            transport,
+            upstreams,
             engine,
-            headers: None,
+            share_percent: 100.0,
             keep: None,
             limits: Vec::new(),
             journal: None,
@@ -118,7 +115,6 @@ impl RunOptions {
             ordered: false,
             response_path: None,
             output_prefix: None,
-            redactor: Arc::new(Redactor::default()),
             default_output_tokens: 1024,
             price: None,
             spending_cap_usd: None,
@@ -258,6 +254,12 @@ impl Run {
         &self.notes
     }
 
+    /// What is read, and how.
+    #[must_use]
+    pub const fn source(&self) -> &SourceOptions {
+        &self.options.source
+    }
+
     /// Counts for progress.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -275,6 +277,7 @@ impl Run {
     pub async fn run(
         self,
         control: watch::Receiver<Control>,
+        retunes: mpsc::Receiver<Retune>,
         progress: watch::Sender<Progress>,
     ) -> Result<Summary, RunError> {
         let Self {
@@ -290,7 +293,8 @@ impl Run {
             engine: options.engine.clone(),
             limits: options.limits.clone(),
             lanes: Arc::clone(&options.source.lanes),
-            headers: options.headers,
+            upstreams: options.upstreams.clone(),
+            share_percent: options.share_percent,
             // Announced only now: a run that cannot start disturbs no other.
             keeper: options.keep.take().map(Keeper::open),
             default_output_tokens: options.default_output_tokens,
@@ -299,13 +303,13 @@ impl Run {
             deadline: options.deadline,
             clock,
         };
-        let transport = options.transport.clone();
-        let redactor = Arc::clone(&options.redactor);
-        let (driver, inbox) = Driver::new(driver_options, transport, redactor, &mut outputs)?;
+        let (driver, inbox) = Driver::new(driver_options, &mut outputs)?;
         let (items, source) = mpsc::channel(READ_AHEAD_BATCHES);
         let reading = reader.start(items);
         let mut asked = control.clone();
-        let mut report = driver.drive(inbox, source, control, &progress).await;
+        let mut report = driver
+            .drive(inbox, source, control, retunes, &progress)
+            .await;
         // A reader that still waits for standard input is left behind: it holds nothing.
         let finished = report.source_finished.then(|| reading.join()).flatten();
         if report.source_finished && finished.is_none() && report.cause.is_none() {

@@ -6,8 +6,8 @@
 //! longest line; of a request with an explicit id at most 15 bytes stay (see `ids`), of the others
 //! nothing.
 //!
-//! What a row is: a line of Batch JSONL, row JSONL or text, or a CSV record. Blank lines are no
-//! rows.
+//! What a row is: a line of Batch JSONL, row JSONL or text, an element of a batch document, or a
+//! CSV record. Blank lines are no rows.
 //!
 //! Templates (`prompt`, `system`, and the strings of `body_template`) are Jinja. They see the
 //! columns of the row; `index`, its 1-based number; and `row`, all its columns (for names that are
@@ -21,8 +21,10 @@ mod batch;
 mod check;
 mod delimited;
 mod detect;
+mod document;
 mod ids;
 mod lines;
+mod native;
 mod open_error;
 mod peek;
 mod requests;
@@ -46,6 +48,7 @@ use detect::StartError;
 use lines::{Lines, Text};
 use requests::{Maker, Place};
 
+pub use native::BatchForm;
 pub use open_error::OpenError;
 pub use peek::first_model;
 pub(crate) use row::json_text;
@@ -75,6 +78,8 @@ pub enum Input {
 pub enum Format {
     /// OpenAI Batch JSONL: every line is a whole request.
     Batch,
+    /// The batch file of another provider: an id and a body on every line.
+    Native(BatchForm),
     /// One JSON object a line.
     Jsonl,
     /// A header and records, separated by commas, semicolons or tabs, whichever the header has most
@@ -90,6 +95,7 @@ impl Format {
     const fn described(self) -> &'static str {
         match self {
             Self::Batch => "Batch JSONL",
+            Self::Native(form) => form.described(),
             Self::Jsonl => "JSONL of rows",
             Self::Csv => "CSV",
             Self::Tsv => "TSV",
@@ -111,7 +117,8 @@ pub struct SourceOptions {
     pub system: Option<String>,
     /// A JSON object whose strings are templates, in the place of `prompt` and `system`.
     pub body_template: Option<String>,
-    /// Model of every request; the `model` of a body template takes precedence.
+    /// Model of every request; the `model` of a body template, or of a line of a provider's batch
+    /// file, takes precedence.
     pub model: Option<String>,
     /// Where the requests of rows go. Batch lines say it themselves.
     pub endpoint: Endpoint,
@@ -246,10 +253,24 @@ impl Source {
             (Some(path), None) => Some(create_spool(path)?),
             _ => None,
         };
-        let mut lines = Lines::new(reader, spool, options.line_max_bytes);
         let has_prompt = options.prompt.is_some() || options.body_template.is_some();
+        let (reader, is_document) = match options.format {
+            // Rows may have a column `requests`.
+            None if has_prompt => (reader, false),
+            None | Some(Format::Native(BatchForm::Anthropic)) => document::lines_of(reader)
+                .map_err(|source| OpenError::Read {
+                    path: shown_path(&options.input),
+                    source,
+                })?,
+            Some(_) => (reader, false),
+        };
+        let asked = match is_document {
+            true => Some(Format::Native(BatchForm::Anthropic)),
+            false => options.format,
+        };
+        let mut lines = Lines::new(reader, spool, options.line_max_bytes);
         let start = detect::check_start(&mut lines).and_then(|()| {
-            let detected = detect::detect(&mut lines, options.format, &options.input, has_prompt)?;
+            let detected = detect::detect(&mut lines, asked, &options.input, has_prompt)?;
             let header = match detected.format {
                 Format::Csv | Format::Tsv => read_header(&mut lines, detected.delimiter)?,
                 Format::Jsonl => {

@@ -11,6 +11,9 @@ use crate::clock::Clock;
 pub(crate) struct AttemptRecord {
     /// 1 for the first attempt of a request.
     pub attempt: u32,
+    /// Where it went, when there are several places.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upstream: Option<String>,
     /// When the request reached the engine.
     pub enqueued_ms: f64,
     /// When the attempt was sent.
@@ -68,6 +71,7 @@ impl AttemptRecord {
         let ready_ms = before.map_or(enqueued_ms, |before| before.ended_ms);
         Self {
             attempt,
+            upstream: None,
             enqueued_ms,
             started_ms,
             first_byte_ms: end.first_byte.map(|at| clock.unix_ms(clock.timestamp(at))),

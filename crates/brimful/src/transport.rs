@@ -3,6 +3,7 @@
 mod dial;
 mod http1;
 mod mock;
+mod sign;
 mod stream;
 
 use std::sync::Arc;
@@ -13,10 +14,12 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use crate::request::Request;
+use crate::upstreams::ModelNames;
 
 pub use dial::{Dialer, TargetError};
 pub use http1::{HttpOptions, HttpTransport};
 pub use mock::MockTransport;
+pub use sign::Signer;
 
 /// Where attempts are sent.
 #[derive(Clone, Debug)]
@@ -94,8 +97,8 @@ impl Transport {
         }
     }
 
-    /// Sends one attempt and waits for the whole answer. `on_early` hears of a stream what comes long
-    /// before its end.
+    /// Sends one attempt and waits for the whole answer. `on_early` hears of a stream what comes
+    /// long before its end.
     pub async fn send(
         &self,
         request: &Outgoing,
@@ -139,6 +142,20 @@ impl Outgoing {
             path: path.into(),
             body: body.into(),
             streams: false,
+        }
+    }
+}
+
+impl Outgoing {
+    /// The same with the upstream's own names for models.
+    pub(crate) fn renamed(self, models: &ModelNames) -> Self {
+        if models.is_empty() {
+            return self;
+        }
+        Self {
+            path: models.path(&self.path),
+            body: models.body(&self.body),
+            ..self
         }
     }
 }

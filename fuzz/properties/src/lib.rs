@@ -10,6 +10,7 @@ pub mod observe;
 pub mod replies;
 pub mod rows;
 mod scratch;
+pub mod streams;
 pub mod templates;
 
 /// Whether a text may stand on a terminal: one line that says something.

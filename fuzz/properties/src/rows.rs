@@ -6,8 +6,8 @@ use std::path::Path;
 
 use brimful::fingerprint::Fingerprint;
 use brimful::request::{BadRow, Item, Request};
-use brimful::source::{Format, Input, Source, SourceOptions, validate};
-use brimful_providers::dialect::{Endpoint, Json, check_path};
+use brimful::source::{BatchForm, Format, Input, Source, SourceOptions, validate};
+use brimful_providers::dialect::{Endpoint, Json, check_path, streams};
 use serde_json::{Value, json};
 
 use crate::is_one_line;
@@ -20,9 +20,10 @@ const REASON_CHARS_MAX: usize = 2_000;
 
 /// The first line holds options, a letter each; the rest is the input.
 ///
-/// `b`, `j`, `c`, `t`, `x`: the format (Batch, JSONL, CSV, TSV, text), else it is found out; `i`:
-/// ids from the column `id`; `e`: estimates from the column `tokens`; `s`: lines of at most 64
-/// bytes; `k`: columns are kept; `3`: the first three rows only; `p`: a prompt.
+/// `b`, `j`, `c`, `t`, `x`, `a`, `g`, `r`, `m`: the format (Batch, JSONL, CSV, TSV, text, and the
+/// batches of Anthropic, Gemini, Bedrock and Mistral), else it is found out; `n`: a model; `i`: ids
+/// from the column `id`; `e`: estimates from the column `tokens`; `s`: lines of at most 64 bytes;
+/// `k`: columns are kept; `3`: the first three rows only; `p`: a prompt.
 pub fn hold(data: &[u8]) {
     let (letters, input) = line(data);
     in_folder(|folder| {
@@ -46,6 +47,10 @@ fn options(letters: &[u8], path: &Path) -> SourceOptions {
         (b'c', Format::Csv),
         (b't', Format::Tsv),
         (b'x', Format::Text),
+        (b'a', Format::Native(BatchForm::Anthropic)),
+        (b'g', Format::Native(BatchForm::Gemini)),
+        (b'r', Format::Native(BatchForm::Bedrock)),
+        (b'm', Format::Native(BatchForm::Mistral)),
     ];
     let format = formats.into_iter().find(|(letter, _)| has(*letter));
     let mut options = SourceOptions {
@@ -58,6 +63,9 @@ fn options(letters: &[u8], path: &Path) -> SourceOptions {
     };
     if has(b's') {
         options.line_max_bytes = SHORT_LINE_BYTES;
+    }
+    if has(b'n') {
+        options.model = Some("m".to_owned());
     }
     if has(b'p') {
         options.model = Some("m".to_owned());
@@ -77,11 +85,17 @@ fn read(options: &SourceOptions, input_bytes: usize) -> Option<Vec<Item>> {
             return None;
         }
     };
-    let items: Vec<Item> = source
-        .by_ref()
-        .map(|item| item.expect("a file can be read to its end"))
-        .collect();
-    if options.first.is_none() {
+    // A document is turned into lines, and one that was cut off has no end.
+    let may_be_document = source.format() == Format::Native(BatchForm::Anthropic);
+    let items: Result<Vec<Item>, _> = source.by_ref().collect();
+    let items = match items {
+        Ok(items) => items,
+        Err(error) => {
+            assert!(may_be_document, "{error}");
+            return None;
+        }
+    };
+    if options.first.is_none() && !may_be_document {
         assert_eq!(source.bytes_read(), input_bytes as u64);
     }
     let mut ids = HashSet::new();
@@ -90,7 +104,8 @@ fn read(options: &SourceOptions, input_bytes: usize) -> Option<Vec<Item>> {
         let (row, line) = match item {
             Item::Request(request) => {
                 sendable(request);
-                let unique = options.id_column.is_some() || source.format() == Format::Batch;
+                let is_batch = matches!(source.format(), Format::Batch | Format::Native(_));
+                let unique = options.id_column.is_some() || is_batch;
                 assert!(!unique || ids.insert(&request.id), "{} twice", request.id);
                 (request.row, request.line)
             }
@@ -111,8 +126,9 @@ fn sendable(request: &Request) {
     assert_eq!(request.method, http::Method::POST);
     assert!(!request.id.is_empty());
     let body: Value = serde_json::from_slice(&request.body).expect("a body is JSON");
-    assert!(body.is_object() && body["stream"] != true, "{body}");
+    assert!(body.is_object(), "{body}");
     let body = parsed(&request.body);
+    assert_eq!(request.streams, streams(&request.path, &body));
     let named = Fingerprint::of_request_json(Some(&request.id), "POST", &request.path, &body);
     let nameless = Fingerprint::of_request_json(None, "POST", &request.path, &body);
     if let Some(columns) = &request.columns {

@@ -134,6 +134,9 @@ struct ChargeArgs {
     #[arg(long, value_name = "RULE", default_value = "sum",
           value_parser = choice::<Charge>(&["sum", "max", "input", "produced"]))]
     charge: Charge,
+    /// What is charged for each token that should be
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    charge_scale: f64,
     /// Output tokens charged where a request sets no max_tokens
     #[arg(long, value_name = "N", default_value = "16", value_parser = units::amount)]
     default_output_tokens: u64,
@@ -278,6 +281,7 @@ impl LimitArgs {
 impl ChargeArgs {
     const fn set(&self, config: &mut ServerConfig) {
         config.charge = self.charge;
+        config.charge_scale = self.charge_scale;
         config.default_output_tokens = self.default_output_tokens;
         config.refund = self.refund;
         config.failed_requests_count = self.failed_requests_count;

@@ -1,5 +1,6 @@
 //! What two replies tell together: each limit, and what one request took from it.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use brimful_core::{LimitKind, Reading, Reset};
@@ -13,8 +14,10 @@ pub(super) struct Found<'p> {
     pub(super) reading: Reading,
     /// What the profile says of it; `None` when it knows no such limit.
     pub(super) known: Option<&'p ProfileLimit>,
-    /// Units that the second request took; `None` after one request, or where that cannot be seen.
-    pub(super) taken: Option<u64>,
+    /// Units that the second request took, at least and at most: how long the server saw between
+    /// the two is known only as far as the way there and back allows. `None` after one request, or
+    /// where it cannot be seen.
+    pub(super) taken: Option<RangeInclusive<u64>>,
     /// What it should have taken by each way in which the provider may count.
     pub(super) foretold: Vec<(&'p Charging, u64)>,
 }
@@ -73,24 +76,28 @@ impl Probe {
         before: &Reading,
         after: &Reading,
         known: Option<&ProfileLimit>,
-    ) -> Option<u64> {
+    ) -> Option<RangeInclusive<u64>> {
         let (was, left) = (before.remaining?, after.remaining?);
-        let between = self.exchanges[1]
-            .sent
-            .saturating_sub(self.exchanges[0].sent);
+        let [first, second] = self.exchanges.as_slice() else {
+            return None;
+        };
         let drains = known.is_some_and(|limit| limit.shape == ServerShape::TokenBucket)
             || matches!(after.reset, Some(Reset::Full(_)));
-        let back = match (after.limit, after.window) {
+        let back = |between: Duration| match (after.limit, after.window) {
             (Some(limit), Some(window)) if drains && !window.is_zero() => {
                 let came = u128::from(limit) * between.as_nanos() / window.as_nanos();
                 // No more can come back than was missing.
-                u64::try_from(came)
-                    .unwrap_or(u64::MAX)
-                    .min(limit.saturating_sub(was))
+                let missing = limit.saturating_sub(was);
+                u64::try_from(came).unwrap_or(u64::MAX).min(missing)
             }
             _ => 0,
         };
-        was.saturating_add(back).checked_sub(left)
+        let (sent, answered) = (
+            second.sent.saturating_sub(first.sent + first.took),
+            (second.sent + second.took).saturating_sub(first.sent),
+        );
+        let taken = |between| was.saturating_add(back(between)).checked_sub(left);
+        Some(taken(sent).unwrap_or(0)..=taken(answered)?)
     }
 
     fn foretold(&self, kind: LimitKind) -> Vec<(&Charging, u64)> {

@@ -1,6 +1,7 @@
 //! What a probe found, for people and for programs.
 
 use std::fmt::Write;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use brimful_core::{LimitKind, Reset};
@@ -74,21 +75,17 @@ pub(super) fn text(probe: &Probe) -> Result<String, std::fmt::Error> {
 
 /// What the second request should have taken, where tokens are limited.
 fn foretold(text: &mut String, probe: &Probe, found: &[Found<'_>]) -> std::fmt::Result {
-    for one in found
-        .iter()
-        .filter(|found| found.taken.is_some() && !found.foretold.is_empty())
-    {
+    let mut gap = "\n";
+    for one in found.iter().filter(|found| !found.foretold.is_empty()) {
+        let Some(taken) = &one.taken else { continue };
         let ways: Vec<String> = one
             .foretold
             .iter()
             .map(|(charging, units)| format!("{} by `{}`", grouped(*units), rule(charging)))
             .collect();
-        let kind = one.name();
-        writeln!(
-            text,
-            "\nA request like this one should take {} of {kind}.",
-            ways.join(", or ")
-        )?;
+        let (name, taken, ways) = (one.name(), range(taken), ways.join(", "));
+        writeln!(text, "{gap}{name}: {taken} taken; foretold: {ways}")?;
+        gap = "";
     }
     if let Some(Ok(Some(usage))) = probe.exchanges.last().map(|last| &last.outcome) {
         let (input, output) = (grouped(usage.input), grouped(usage.output));
@@ -189,7 +186,7 @@ impl Found<'_> {
             number(self.reading.limit),
             format!("{}{rounded}", number(self.reading.remaining)),
             reset,
-            number(self.taken),
+            self.taken.as_ref().map_or_else(|| "-".to_owned(), range),
             profile,
         ]
     }
@@ -214,7 +211,8 @@ impl Found<'_> {
             "granularity": self.reading.granularity,
             "reset_s": reset_s,
             "reset_means": reset_means,
-            "taken": self.taken,
+            "taken_least": self.taken.as_ref().map(RangeInclusive::start),
+            "taken_most": self.taken.as_ref().map(RangeInclusive::end),
             "foretold": foretold,
             "profile": self.known,
         })
@@ -230,6 +228,15 @@ const fn kind_word(kind: LimitKind) -> &'static str {
         LimitKind::Concurrency => "concurrency",
         LimitKind::Custom(_) => "custom",
     }
+}
+
+/// `17`, or `12 to 18`
+fn range(units: &RangeInclusive<u64>) -> String {
+    let (least, most) = (grouped(*units.start()), grouped(*units.end()));
+    if least == most {
+        return least;
+    }
+    format!("{least} to {most}")
 }
 
 /// `12 ms`, `3.1 s`, `60 s`, `24 h`

@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod published;
+mod several;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::args::{Charge, LimitArgs, LimitShape, RunArgs, Settle, Switch};
 use crate::units::{Burst, Share};
 
 pub(super) use concurrency::concurrency;
+pub(super) use several::several;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -39,8 +41,8 @@ pub(super) struct Limits {
     pub(super) lanes: Arc<ModelLanes>,
     /// What custom kinds count.
     pub(super) units: Vec<UnitExpression>,
-    /// How replies name limits, where that is listened to.
-    pub(super) headers: Option<HeaderGrammar>,
+    /// How replies name limits, where that is listened to; by the engine's upstreams.
+    pub(super) headers: Vec<Option<HeaderGrammar>>,
     /// For people.
     pub(super) told: Vec<String>,
 }
@@ -66,15 +68,7 @@ pub(super) fn limits(
     let profile = provider::whose_limits(args);
     let mut told = Vec::new();
     let mut units = Vec::new();
-    let mut declared = flagged(flags);
-    declared.extend(published::limits(
-        flags, profile, model, &declared, &mut told,
-    )?);
-    for limit in &flags.limit {
-        declared.push(described(limit, flags, &mut units)?);
-    }
-    contradictions(flags, &declared)?;
-    published::days(flags, profile, &mut declared);
+    let declared = declare(flags, profile, model, &mut units, &mut told)?;
     let groups = declared.iter().filter_map(|limit| limit.models.clone());
     let lanes = ModelLanes::new(groups).map_err(|error| usage(format!("--limit: {error}")))?;
     let mut specs = Vec::new();
@@ -92,8 +86,7 @@ pub(super) fn limits(
     ));
     let learns = flags.learn == Switch::On;
     let is_rated = specs.iter().any(|spec| spec.kind != LimitKind::Concurrency);
-    let headers =
-        Some(profile.replies.headers).filter(|known| learns && *known != HeaderGrammar::None);
+    let headers = learns.then_some(profile.replies.headers);
     let mut engine = engine(args, &profile.charge_for(model.unwrap_or_default()), specs);
     let refuses = profile.replies.refuses;
     engine.upstreams[0].learning = match flags.learn {
@@ -104,7 +97,8 @@ pub(super) fn limits(
         Switch::On => Learning::Off,
     };
     // Only a reply can tell what is allowed.
-    engine.upstreams[0].first_alone = headers.is_some() && !is_rated;
+    let names = headers.is_some_and(|grammar| grammar != HeaderGrammar::None);
+    engine.upstreams[0].first_alone = names && !is_rated;
     if learns && !is_rated {
         told.push(
             "no limit is given: it is learnt while the run goes on (--learn off: none)".into(),
@@ -117,9 +111,27 @@ pub(super) fn limits(
         notes,
         lanes: Arc::new(lanes),
         units,
-        headers,
+        headers: vec![headers],
         told,
     })
+}
+
+/// What the flags declare, and what the provider publishes for the tier that they name.
+fn declare(
+    flags: &LimitArgs,
+    profile: &Profile,
+    model: Option<&str>,
+    units: &mut Vec<UnitExpression>,
+    told: &mut Vec<String>,
+) -> anyhow::Result<Vec<Declared>> {
+    let mut declared = flagged(flags);
+    declared.extend(published::limits(flags, profile, model, &declared, told)?);
+    for limit in &flags.limit {
+        declared.push(described(limit, flags, units)?);
+    }
+    contradictions(flags, &declared)?;
+    published::days(flags, profile, &mut declared);
+    Ok(declared)
 }
 
 fn engine(args: &RunArgs, charging: &Charging, specs: Vec<LimitSpec>) -> EngineConfig {
@@ -148,14 +160,22 @@ fn engine(args: &RunArgs, charging: &Charging, specs: Vec<LimitSpec>) -> EngineC
 impl Limits {
     /// Why a request of this cost can never start, where it cannot.
     pub(super) fn never(&self, cost: &Cost) -> Option<String> {
-        let upstream = &self.engine.upstreams[0];
-        let own = upstream.limits.iter();
-        let own = own.filter(|spec| spec.counts(cost.lane)).cloned();
-        let budget = Budget::new(own.collect()).ok()?;
-        match budget.decide(Timestamp::ZERO, &upstream.charge_rule.of(cost)) {
-            Decision::Never(never) => Some(never.to_string()),
-            _ => None,
+        let upstreams = self.engine.upstreams.iter();
+        let mut never = "no upstream serves its model".to_owned();
+        for upstream in upstreams {
+            let serves = upstream.serves.as_ref();
+            if serves.is_some_and(|lanes| !lanes.contains(&cost.lane)) {
+                continue;
+            }
+            let limits = upstream.limits.iter().chain(&self.engine.shared);
+            let limits = limits.filter(|spec| spec.counts(cost.lane)).cloned();
+            let budget = Budget::new(limits.collect()).ok()?;
+            match budget.decide(Timestamp::ZERO, &upstream.charge_rule.of(cost)) {
+                Decision::Never(found) => never = found.to_string(),
+                _ => return None,
+            }
         }
+        Some(never)
     }
 }
 

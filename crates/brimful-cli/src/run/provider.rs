@@ -9,6 +9,8 @@ use crate::args::{Provider, RunArgs, TargetArgs};
 
 /// Says which `api-version` Azure shall answer by, in the SDK's own words.
 const AZURE_API_VERSION: &str = "OPENAI_API_VERSION";
+/// Holds a key of Bedrock's own that is sent and signs nothing.
+const BEDROCK_TOKEN: &str = "AWS_BEARER_TOKEN_BEDROCK";
 
 /// A provider's API as this run uses it.
 #[derive(Debug)]
@@ -77,14 +79,28 @@ impl Api {
         own.is_ok_and(|own| own.as_deref() == Some(self.base_url.as_str()))
     }
 
-    /// The variables that may hold the key, the first that is set.
-    pub(super) fn key_variables(&self) -> &[String] {
-        &self.profile.login.variables
+    /// The variables that may hold a key to be sent, the first that is set.
+    pub(super) fn key_variables(&self) -> Vec<&str> {
+        match self.profile.login.auth {
+            Auth::Sigv4 => vec![BEDROCK_TOKEN],
+            _ => self
+                .profile
+                .login
+                .variables
+                .iter()
+                .map(String::as_str)
+                .collect(),
+        }
     }
 
-    /// Whether the provider answers nothing without a key.
-    pub(super) const fn needs_key(&self) -> bool {
-        self.profile.login.required
+    /// Whether the provider answers nothing without a key that is sent.
+    pub(super) fn needs_key(&self) -> bool {
+        self.profile.login.required && !self.signs()
+    }
+
+    /// Whether requests are signed, unless they have a key.
+    pub(super) fn signs(&self) -> bool {
+        self.profile.login.auth == Auth::Sigv4
     }
 
     /// Adds what every request has beside the key.
@@ -129,6 +145,19 @@ impl Api {
                 variable(AZURE_API_VERSION).or_else(|| dialect.api_version.clone());
         }
         wire
+    }
+}
+
+/// A short name for where requests go: the provider's, else the host.
+pub(super) fn name(args: &RunArgs) -> String {
+    match args.target.provider {
+        Some(Provider::Known(name)) => name.to_owned(),
+        Some(Provider::Mock) => "mock".to_owned(),
+        None => {
+            let url = Api::of(args).ok().and_then(|api| api.base_url.parse().ok());
+            let host = url.as_ref().and_then(http::Uri::host);
+            host.unwrap_or("upstream").to_owned()
+        }
     }
 }
 

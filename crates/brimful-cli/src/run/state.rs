@@ -17,7 +17,7 @@ pub(super) fn keep(
     args: &RunArgs,
     model: Option<&str>,
     limits: &[LimitNote],
-    who: &Identity,
+    identities: &[Identity],
 ) -> Option<KeepOptions> {
     let flags = &args.limits;
     if flags.no_state {
@@ -45,15 +45,20 @@ pub(super) fn keep(
             return None;
         }
     };
-    let secret = who.secret.as_ref();
-    let key = secret.map(|secret| folder.fingerprint(secret.expose_secret()));
     let said = args.requests.model.as_deref().unwrap_or(ALL_MODELS);
     Some(KeepOptions {
-        upstreams: vec![KeptUpstream {
-            key: UpstreamKey::new(&who.place, key, who.account.as_deref()),
-            model: said.to_owned(),
-            learned_as: model.unwrap_or(ALL_MODELS).to_owned(),
-        }],
+        upstreams: identities
+            .iter()
+            .map(|who| {
+                let secret = who.secret.as_ref();
+                let key = secret.map(|secret| folder.fingerprint(secret.expose_secret()));
+                KeptUpstream {
+                    key: UpstreamKey::new(&who.place, key, who.account.as_deref()),
+                    model: said.to_owned(),
+                    learned_as: model.unwrap_or(ALL_MODELS).to_owned(),
+                }
+            })
+            .collect(),
         folder,
         share_percent: flags.share.unwrap_or(Share::WHOLE).percent(),
     })

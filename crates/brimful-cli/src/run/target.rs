@@ -6,10 +6,11 @@ use anyhow::Context;
 use brimful::redact::{Origin, Redactor, secrets_of_header};
 use brimful::transport::{HttpOptions, HttpTransport, MockTransport, Transport};
 use brimful_sim::ServerConfig;
-use http::header::PROXY_AUTHORIZATION;
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::aws::AwsKey;
 use super::provider::{Api, variable};
 use super::usage;
 use crate::args::{Provider, RunArgs, TargetArgs};
@@ -85,6 +86,11 @@ pub(crate) fn http(
     }
     let identity = identity(&api.base_url, &headers);
     let mut options = HttpOptions::new(&*api.base_url);
+    if api.signs() && !headers.contains_key(AUTHORIZATION) {
+        let aws = AwsKey::find()?;
+        options.signer = Some(aws.signer()?);
+        secrets.extend(aws.secrets());
+    }
     options.wire = api.wire();
     options.headers = headers;
     options.timeout = target.timeout;

@@ -62,6 +62,25 @@ pub(crate) fn check_batch<'a>(path: &Path, expected: impl IntoIterator<Item = &'
     assert!(answers.is_empty(), "answers to nothing: {answers:?}");
 }
 
+/// Checks that the results of Anthropic's requests stand in the order of `expected`, each with its
+/// own answer.
+pub(crate) fn check_messages(path: &Path, expected: &[String]) {
+    let lines = parsed(path);
+    assert_eq!(lines.len(), expected.len());
+    for (line, id) in lines.iter().zip(expected) {
+        assert_eq!(line["custom_id"], id.as_str());
+        assert_eq!(line["result"]["type"], "succeeded", "{id}");
+        let message = &line["result"]["message"];
+        let text = message["content"][0]["text"].as_str().unwrap();
+        assert!(
+            text.starts_with(&answer_tag(&prompt(id))),
+            "{id} has the answer to something else: {text}"
+        );
+        assert_eq!(message["stop_reason"], "end_turn", "{id}");
+        assert!(message["usage"]["output_tokens"].as_u64() > Some(1), "{id}");
+    }
+}
+
 /// Checks that a CSV output has the rows of `topics` in this order, each with its own answer.
 pub(crate) fn check_csv<S: AsRef<str>>(path: &Path, topics: &[S]) {
     let text = String::from_utf8(bytes(path)).unwrap();

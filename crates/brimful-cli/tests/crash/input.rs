@@ -37,6 +37,20 @@ pub(crate) fn write_batch(path: &Path, count: usize) {
     std::fs::write(path, text).unwrap();
 }
 
+/// One document of Anthropic's with `count` requests, answered in pieces.
+pub(crate) fn write_messages(path: &Path, count: usize) {
+    let request = |index: usize| {
+        let id = id(index);
+        serde_json::json!({"custom_id": id, "params": {
+            "model": "mock", "max_tokens": 100, "stream": true,
+            "messages": [{ "role": "user", "content": prompt(&id) }],
+        }})
+    };
+    let requests: Vec<serde_json::Value> = (0..count).map(request).collect();
+    let document = serde_json::json!({ "requests": requests });
+    std::fs::write(path, serde_json::to_string_pretty(&document).unwrap()).unwrap();
+}
+
 /// A CSV file with a column that must come through as it is, and one that makes the prompt.
 pub(crate) fn write_csv<S: AsRef<str>>(path: &Path, topics: &[S]) {
     let mut text = "note,topic\n".to_owned();

@@ -85,6 +85,8 @@ impl Run {
             .arg("-o")
             .arg(&self.output)
             .args(["--base-url", &mock.base_url])
+            // What is tested here is the journal: neither the start from nothing nor a home.
+            .args(["--learn", "off", "--no-state"])
             .args(&self.flags)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

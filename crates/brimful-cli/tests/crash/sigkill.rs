@@ -57,6 +57,8 @@ enum Output {
     Batch,
     /// Made from the journal at the end.
     Csv,
+    /// Made from the journal of streamed answers, in Anthropic's form.
+    Messages,
 }
 
 /// What all kills came to.
@@ -84,6 +86,7 @@ fn nothing_is_lost_and_no_journaled_answer_is_paid_again_by_kills_at_random_mome
         (Output::Batch, "process", 10),
         (Output::Csv, "power", 8),
         (Output::Csv, "process", 8),
+        (Output::Messages, "process", 8),
     ] {
         let wanted = tally.kills + kills;
         while tally.kills < wanted {
@@ -178,6 +181,13 @@ fn prepared(output: Output, folder: PathBuf) -> (Run, PathBuf) {
             let journal = run.beside(".journal.jsonl");
             (run, journal)
         }
+        Output::Messages => {
+            let (from, to) = (folder.join("in.json"), folder.join("out.jsonl"));
+            input::write_messages(&from, COUNT);
+            let run = Run::new(&from, &to).flags(&RUN);
+            let journal = run.beside(".journal.jsonl");
+            (run, journal)
+        }
     }
 }
 
@@ -208,13 +218,11 @@ fn check(output: Output, run: &Run, journal: &std::path::Path) {
         Output::Batch => files::check_batch(&run.output, &topics()),
         Output::Csv => {
             files::check_csv(&run.output, &topics());
-            // Byte for byte what a run without a kill and a fault makes.
-            let calm = Mock::start(&["--seed", "11"]);
-            let mut undisturbed = run.clone();
-            undisturbed.output = run.beside(".undisturbed.csv");
-            undisturbed.ends_with(&calm, 0);
-            let (made, expected) = (&run.output, &undisturbed.output);
-            assert_eq!(files::bytes(made), files::bytes(expected));
+            check_undisturbed(run, ".undisturbed.csv");
+        }
+        Output::Messages => {
+            files::check_messages(&run.output, &topics());
+            check_undisturbed(run, ".undisturbed.jsonl");
         }
     }
     let left = std::fs::read_dir(run.output.parent().unwrap()).unwrap();
@@ -226,4 +234,14 @@ fn check(output: Output, run: &Run, journal: &std::path::Path) {
         assert!(!name.contains(".errors."), "{name}: a request was given up");
     }
     assert_eq!(run.summary()["complete"], true);
+}
+
+/// The output is byte for byte what a run without a kill and a fault makes.
+fn check_undisturbed(run: &Run, suffix: &str) {
+    let calm = Mock::start(&["--seed", "11"]);
+    let mut undisturbed = run.clone();
+    undisturbed.output = run.beside(suffix);
+    undisturbed.ends_with(&calm, 0);
+    let (made, expected) = (&run.output, &undisturbed.output);
+    assert_eq!(files::bytes(made), files::bytes(expected));
 }

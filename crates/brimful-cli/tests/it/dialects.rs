@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::mock_process::Mock;
-use crate::scripted::{Reply, Scripted, answer, gzip};
+use crate::scripted::{Reply, Scripted, answer, gzip, reply};
 use crate::workdir::TestDir;
 
 /// The flags of each provider that the mock speaks like, and the path that it sees.
@@ -378,6 +378,123 @@ fn azure_s_openai_batch_files_go_to_its_deployments() {
             "POST /openai/v1/chat/completions HTTP/1.1",
         ]
     );
+}
+
+/// What Bedrock answers.
+fn converse() -> Vec<u8> {
+    let body = json!({"output": {"message": {"role": "assistant", "content": [{"text": "hi"}]}},
+        "stopReason": "end_turn", "usage": {"inputTokens": 3, "outputTokens": 1, "totalTokens": 4}});
+    reply("200 OK", "", body.to_string().as_bytes())
+}
+
+#[test]
+fn requests_to_bedrock_are_signed_when_they_are_sent() {
+    // The first answer makes the request wait: its second attempt is signed anew.
+    let server = Scripted::start(|seen| match seen.number {
+        0 => Reply::Send(reply(
+            "429 Too Many Requests",
+            "x-amzn-errortype: ThrottlingException:\r\nretry-after: 1\r\n",
+            br#"{"message":"Too many requests for AKIAIOSFODNN7EXAMPLE, token session-token-99"}"#,
+        )),
+        _ => Reply::Send(converse()),
+    });
+    let dir = TestDir::new();
+    dir.write("in.txt", "x\n");
+    let model = "arn:aws:bedrock:us-east-1:1:inference-profile/a.b-v1:0";
+    dir.run_at(
+        &server.root(),
+        "in.txt -o out.csv --provider bedrock --trace t --param maxTokens=9",
+    )
+    .args("--model")
+    .arg(model)
+    .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    .env("AWS_SECRET_ACCESS_KEY", "secret-key-4711")
+    .env("AWS_SESSION_TOKEN", "session-token-99")
+    .env("AWS_REGION", "us-east-1")
+    .exits(0);
+    assert_eq!(dir.csv("out.csv")[1][1], "hi");
+    let seen = server.seen();
+    let path =
+        "POST /model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fa.b-v1%3A0/converse";
+    let header = |of: usize, name: &str| {
+        let start = format!("{name}: ");
+        let found = seen[of]
+            .head
+            .lines()
+            .find_map(|line| line.strip_prefix(start.as_str()));
+        found
+            .unwrap_or_else(|| panic!("no {name} in {}", seen[of].head))
+            .to_owned()
+    };
+    for of in [0, 1] {
+        assert_eq!(seen[of].line, format!("{path} HTTP/1.1"));
+        let body: Value = serde_json::from_str(&seen[of].body).unwrap();
+        assert_eq!(body["inferenceConfig"]["maxTokens"], 9);
+        assert_eq!(body.get("model"), None);
+        let date = header(of, "x-amz-date");
+        let scope = format!(
+            "credential=akiaiosfodnn7example/{}/us-east-1/bedrock/aws4_request",
+            &date[..8]
+        );
+        let said = header(of, "authorization");
+        assert!(said.contains(&scope), "{said}");
+        assert!(said.contains("signedheaders=content-type;host;x-amz-date;x-amz-security-token"));
+        assert_eq!(header(of, "x-amz-security-token"), "session-token-99");
+    }
+    assert_ne!(header(0, "x-amz-date"), header(1, "x-amz-date"));
+    assert_ne!(header(0, "authorization"), header(1, "authorization"));
+    for secret in [
+        "secret-key-4711",
+        "session-token-99",
+        "AKIAIOSFODNN7EXAMPLE",
+    ] {
+        assert!(dir.files_with(secret).is_empty(), "{secret}");
+    }
+}
+
+#[test]
+fn bedrock_takes_its_own_token_or_a_profile_of_the_credentials_file() {
+    let server = Scripted::start(|_| Reply::Send(converse()));
+    let dir = TestDir::new();
+    dir.write("in.txt", "x\n");
+    dir.write(
+        "keys",
+        "[work]\naws_access_key_id=AKIDWORK\naws_secret_access_key=s\n",
+    );
+    let run = |output: &str| {
+        dir.run_at(&server.root(), "in.txt --provider bedrock --model m -o")
+            .arg(output)
+    };
+    run("a.csv")
+        .env("AWS_BEARER_TOKEN_BEDROCK", "bedrock-token-1")
+        .exits(0);
+    let file = dir.path("keys");
+    let with_file = |run: crate::workdir::Invocation| {
+        run.env("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap())
+            .env("AWS_PROFILE", "work")
+    };
+    with_file(run("b.csv"))
+        .env("AWS_DEFAULT_REGION", "eu-west-1")
+        .exits(0);
+    let seen = server.seen();
+    assert!(
+        seen[0]
+            .head
+            .contains("authorization: bearer bedrock-token-1\r\n")
+    );
+    assert!(
+        seen[1].head.contains("credential=akidwork/"),
+        "{}",
+        seen[1].head
+    );
+    with_file(run("c.csv")).exits(2).says(&["AWS_REGION"]);
+    run("d.csv")
+        .env("AWS_REGION", "eu-west-1")
+        .exits(2)
+        .says(&["AWS_ACCESS_KEY_ID"]);
+    dir.brimful("run in.txt -o e.csv --model m --provider bedrock")
+        .exits(2)
+        .says(&["AWS_REGION"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test every failure is a panic")]
 
 mod bad_input;
+mod batches;
 mod commands;
 mod config;
 mod connections;
@@ -11,6 +12,7 @@ mod dialects;
 mod documents;
 mod failures;
 mod inputs;
+mod learning;
 mod limits;
 mod mock_process;
 mod mock_settings;
@@ -24,5 +26,6 @@ mod state;
 mod stopping;
 mod templates;
 mod tls;
+mod upstreams;
 mod watching;
 mod workdir;

@@ -106,6 +106,9 @@ fn a_standard_output_that_nobody_reads_on_does_not_keep_signals_away() {
             "none",
             "--base-url",
             mock.url(),
+            "--learn",
+            "off",
+            "--no-state",
         ])
         .current_dir(dir.path(""))
         .stdout(writer)

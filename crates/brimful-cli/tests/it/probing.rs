@@ -23,21 +23,33 @@ fn limit<'d>(document: &'d Value, kind: &str) -> &'d Value {
     found.unwrap_or_else(|| panic!("no {kind} in {document:#}"))
 }
 
+/// Whether so many units are among those that the second request may have taken.
+fn covers(limit: &Value, units: u64) -> bool {
+    let end = |name: &str| limit[name].as_u64().unwrap();
+    (end("taken_least")..=end("taken_most")).contains(&units)
+}
+
 #[test]
 fn what_the_server_says_stands_beside_what_the_profile_says() {
-    let mock = Mock::start("--rpm 600 --tpm 60000 --limit-window 60s");
+    let mock = Mock::start("--rpm 60 --tpm 60000 --burst 60s");
     let dir = TestDir::new();
     let found = document(&dir, mock.url(), "--provider openai --model m");
     let requests = limit(&found, "requests");
-    assert_eq!(requests["limit"], 600, "{found:#}");
-    assert_eq!(requests["taken"], 1, "{found:#}");
+    assert_eq!(requests["limit"], 60, "{found:#}");
+    assert_eq!(requests["window_s"], 60.0, "{found:#}");
+    assert_eq!(requests["profile"]["name"], "rpm", "{found:#}");
+    assert!(covers(requests, 1), "{found:#}");
     assert_eq!(found["requests"].as_array().unwrap().len(), 2);
     assert_eq!(found["http"], "HTTP/1.1");
     assert_eq!(found["tls"], Value::Null);
     assert!(found["clock_ahead_ms"].as_i64().unwrap().abs() < 60_000);
     let tokens = limit(&found, "total-tokens");
     assert_eq!(tokens["limit"], 60_000, "{found:#}");
-    assert!(tokens["taken"].as_u64() > Some(0), "{found:#}");
+    // The mock takes input and output together: 1 and 16.
+    assert!(covers(tokens, 17), "{found:#}");
+    let foretold = tokens["foretold"].as_array().unwrap();
+    let by_sum = foretold.iter().find(|way| way["rule"] == "sum").unwrap();
+    assert_eq!(by_sum["units"], 17, "{found:#}");
     let shown = probe(&dir, mock.url(), "--provider openai --model m")
         .exits(0)
         .stdout;
@@ -146,7 +158,11 @@ fn a_servers_own_account_of_a_request_is_shown() {
     let flags = "--provider mistral --model m";
     let found = document(&dir, &server.url(), flags);
     assert_eq!(found["requests"][1]["charged_tokens"], 877, "{found:#}");
-    assert_eq!(limit(&found, "total-tokens")["taken"], 877, "{found:#}");
+    let tokens = limit(&found, "total-tokens");
+    assert_eq!(
+        (&tokens["taken_least"], &tokens["taken_most"]),
+        (&877.into(), &877.into())
+    );
     let unnamed = found["unnamed"].as_array().unwrap();
     assert!(
         unnamed.iter().any(|limit| limit["name"] == "rps"),

@@ -177,7 +177,7 @@ fn a_limit_to_the_size_of_files_is_an_error_that_says_so_and_no_signal() {
         .args(["-c", "ulimit -f 100; exec \"$@\"", "sh"])
         .arg(env!("CARGO_BIN_EXE_brimful"))
         .args(["run", "--repeat", "3", "--prompt", "hi", "-o", "out.csv"])
-        .args(["--provider", "mock", "--model", "m"])
+        .args(["--provider", "mock", "--model", "m", "--learn", "off"])
         .current_dir(dir.path("."))
         .output()
         .unwrap();

@@ -92,9 +92,14 @@ impl TestDir {
         }
     }
 
-    /// `brimful run` against an address, without fsync and with short backoffs, so that tests are
-    /// quick.
+    /// `brimful run` against an address, without fsync, with short backoffs, and sending what it is
+    /// told to at once, so that tests are quick.
     pub(crate) fn run_at(&self, base_url: &str, arguments: &str) -> Invocation {
+        self.learn_at(base_url, "--learn off").args(arguments)
+    }
+
+    /// The same, but it learns limits while it goes on, as it does when nothing else is said.
+    pub(crate) fn learn_at(&self, base_url: &str, arguments: &str) -> Invocation {
         self.brimful("run --durability process --base-backoff 10ms --base-url")
             .arg(base_url)
             .args(arguments)

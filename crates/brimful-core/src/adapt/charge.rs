@@ -15,7 +15,9 @@ use crate::outcome::Usage;
 /// What one stretch counts less than the next one.
 const FORGET: f64 = 0.97;
 /// Stretches (after forgetting) from which a line is believed.
-const STRETCHES_LEAST: f64 = 8.0;
+const STRETCHES_LEAST: f64 = 12.0;
+/// The same for another way of counting.
+const STRETCHES_FOR_ANOTHER: f64 = 20.0;
 /// How uneven sending has to be: 1 − the squared correlation of units with time.
 const UNEVEN_LEAST: f64 = 0.02;
 /// The largest standard error of a factor that is believed, as a part of it.
@@ -26,6 +28,8 @@ const BETTER: f64 = 0.3;
 const PLAIN: f64 = 0.15;
 /// Factors closer to each other are the same: estimates of tokens differ by as much.
 const SAME: f64 = 0.08;
+/// Requests from which it is judged what single ones can have taken at most.
+const BOUNDS: usize = 32;
 /// Factors beyond are errors of the server's.
 const FACTORS: (f64, f64) = (0.1, 10.0);
 
@@ -55,6 +59,8 @@ struct Learner {
     begin: Option<Point>,
     /// What servers said outright, by way of counting.
     said: Vec<Said>,
+    /// What single requests can have taken at most, by the present way of counting: quotients.
+    bounds: Vec<f64>,
 }
 
 /// A moment: time, what had been taken until then beyond what is known, what was sent.
@@ -170,6 +176,7 @@ impl Charges {
                 lines: vec![Line::default(); Count::of(kind).len()],
                 begin: None,
                 said: vec![Said::default(); Count::of(kind).len()],
+                bounds: Vec::with_capacity(BOUNDS),
             }),
         }
     }
@@ -271,6 +278,13 @@ impl Charges {
         learner.seen(point, per_s)
     }
 
+    /// After a request was admitted the limit lacked `gone` of all that it holds: the request took
+    /// no more. Whether that changes anything.
+    pub(super) fn at_most(&mut self, kind: LimitKind, cost: &Cost, gone: u64) -> bool {
+        self.of(kind)
+            .is_some_and(|learner| learner.at_most(cost, gone))
+    }
+
     /// Nothing leads from what was seen last to what will be seen next.
     pub(super) fn interrupted(&mut self, kind: LimitKind) {
         if let Some(learner) = self.of(kind) {
@@ -329,6 +343,7 @@ impl Learner {
         let (mut best, mut with) = (present, now);
         for (index, other) in solved.iter().enumerate() {
             if let Some(other) = other
+                && self.lines[index].n >= STRETCHES_FOR_ANOTHER
                 && (other.factor - 1.0).abs() < PLAIN
                 && other.unexplained < BETTER * now.unexplained
                 && other.unexplained < with.unexplained
@@ -367,6 +382,22 @@ impl Learner {
         self.change(counts[best], factor)
     }
 
+    fn at_most(&mut self, cost: &Cost, gone: u64) -> bool {
+        let ours = self.model.count.at_admission(cost);
+        if ours == 0 || matches!(self.model.count, Count::Produced) {
+            return false;
+        }
+        self.bounds.push(gone as f64 / ours as f64);
+        if self.bounds.len() < BOUNDS {
+            return false;
+        }
+        self.bounds.sort_unstable_by(f64::total_cmp);
+        let bound = self.bounds[BOUNDS / 4];
+        self.bounds.clear();
+        // A quarter of them say so, not only what somebody has estimated badly.
+        bound < self.model.factor() * (1.0 - SAME) && self.change(self.model.count, bound)
+    }
+
     fn change(&mut self, count: Count, factor: f64) -> bool {
         // What is as good as declared is as declared.
         let factor = if (factor - 1.0).abs() < SAME {
@@ -385,6 +416,7 @@ impl Learner {
         self.model = model;
         self.learnt = true;
         self.begin = None;
+        self.bounds.clear();
         true
     }
 }

@@ -345,7 +345,10 @@ impl Mirror {
             self.lag_s += (age - self.lag_s) * if self.lag_s == 0.0 { 1.0 } else { 0.1 };
             self.newest = mark.at;
         }
-        let Some(drift) = self.drift(mark, seen) else {
+        // What was sent with it may be refused too, which is not known yet: no rate can be made of
+        // it.
+        let drift = self.drift(mark, seen).filter(|_| !reply.refused);
+        let Some(drift) = drift else {
             return;
         };
         self.rounding = seen.least.map_or(0, |least| (seen.most - least) / 2);

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use super::mirror::Mirror;
 use super::reading::{self, Bucket};
+use super::window::Window;
 use crate::limit::{LimitKind, LimitSpec};
 use crate::observation::Reading;
 use crate::time::Timestamp;
 
+/// Windows longer than this are believed only when replies agree.
+const LONG: Duration = Duration::from_secs(60);
 /// Replies in a row whose numbers must make the same bucket.
 const BUCKET_AFTER: u32 = 3;
 
@@ -18,6 +21,8 @@ pub(super) struct Named {
     /// The window that the server named, if it did.
     pub(super) said_window: Option<Duration>,
     pub(super) mirror: Mirror,
+    /// The window that replies speak of, where it is no bucket.
+    pub(super) restarts: Option<Window>,
     /// Another amount that replies have named, and how often in a row.
     pub(super) next: Option<(u64, u32)>,
     pub(super) bucket: Bucket,
@@ -100,6 +105,7 @@ impl Named {
             name: reading::name(kind, window),
             said_window: None,
             mirror: Mirror::new(now, kind, amount, window),
+            restarts: None,
             next: None,
             bucket: Bucket::default(),
             trust: Trust::default(),
@@ -136,9 +142,25 @@ impl Named {
     }
 
     pub(super) fn doubt_changed(&mut self) {
-        let even = self.trust.doubted || !self.bucket.is_proven();
-        self.mirror.pace_evenly(even);
-        self.mirror.ignore_level(self.trust.doubted);
+        let even = self.trust.doubted || !self.bucket.is_proven() || self.restarts.is_some();
+        // A window of hours may be the guess of one reply about a server that counts by the minute:
+        // it slows nothing down until it is sure.
+        let guessed = !self.bucket.is_proven() && self.mirror.window > LONG;
+        self.mirror.pace_evenly(even && !guessed);
+        let restarts = self.restarts.is_some();
+        self.mirror
+            .ignore_level(self.trust.doubted || restarts || guessed);
+    }
+
+    /// When so many units may start.
+    pub(super) fn earliest(&self, now: Timestamp, units: u64) -> Timestamp {
+        let earliest = self.mirror.earliest(now, units);
+        match &self.restarts {
+            Some(window) if !self.trust.doubted && units > 0 => {
+                earliest.max(window.earliest(now, units, self.mirror.per_s()))
+            }
+            _ => earliest,
+        }
     }
 
     pub(super) fn foreign_permille(&self) -> u32 {

@@ -24,6 +24,14 @@ pub(super) fn seen(reading: &Reading) -> Option<Seen> {
     })
 }
 
+/// The time until a window starts anew, where that is what the reset means.
+pub(super) fn restart(reading: &Reading, is_window: bool) -> Option<Duration> {
+    match reading.reset? {
+        Reset::Restart(time) => Some(time),
+        Reset::Full(time) | Reset::Unclear(time) => is_window.then_some(time),
+    }
+}
+
 /// The window of a limit whose name does not tell it: what the numbers say, if they are those of a
 /// known window, else the usual one. `None` when nothing is used yet, so that nothing is said.
 pub(super) fn window(reading: &Reading) -> Option<Duration> {
@@ -75,6 +83,9 @@ pub(super) fn name(kind: LimitKind, window: Duration) -> String {
     }
 }
 
+/// Replies that no bucket sends, from which it is sure that it is none.
+const WINDOWS_LEAST: u32 = 3;
+
 /// Whether level and reset of a limit are those of a bucket that refills all the time: what is left
 /// and what is earned until it is full are then the same sum in every reply.
 #[derive(Clone, Copy, Debug, Default)]
@@ -82,11 +93,19 @@ pub(super) struct Bucket {
     holds: Option<f64>,
     times: u32,
     proven: bool,
+    /// Replies that no bucket sends, less those that one may, until it is sure.
+    windows: u32,
 }
 
 impl Bucket {
     pub(super) const fn is_proven(&self) -> bool {
         self.proven
+    }
+
+    /// Whether it is none: more is to come until the reset than a bucket of the whole amount can
+    /// earn, so that the reset is when a window starts anew.
+    pub(super) const fn is_window(&self) -> bool {
+        self.windows >= WINDOWS_LEAST
     }
 
     /// What it holds, where that is known.
@@ -134,6 +153,12 @@ impl Bucket {
             }
         }
         let fits = holds <= whole * 1.05 + rounding;
+        // In the second half of a window it looks like a bucket again: once found out, it stays.
+        if !fits {
+            self.windows = self.windows.saturating_add(1);
+        } else if !self.is_window() {
+            self.windows = self.windows.saturating_sub(1);
+        }
         self.proven = fits && (holds == whole || self.proven || self.times >= times);
         (self.proven, self.holds) != before
     }

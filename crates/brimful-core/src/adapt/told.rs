@@ -5,11 +5,14 @@
 //! user's stays an upper bound whatever the server says, and what the server says can only slow
 //! down, never speed up, what the user has limited.
 
+use std::time::Duration;
+
 use super::charge::Charges;
 use super::mirror::{Model, Reply, Seen};
 use super::named::{Named, Size};
 use super::own::{Count, Mark, Own};
 use super::reading;
+use super::window::Window;
 use crate::budget::Budget;
 use crate::charge::{Charge, ChargeRule, Cost, Settlement};
 use crate::event::Event;
@@ -168,7 +171,7 @@ impl Told {
         let mut latest = (now, None);
         for named in &self.limits {
             let units = self.units(named.mirror.kind, cost);
-            let earliest = named.mirror.earliest(now, units);
+            let earliest = named.earliest(now, units);
             if earliest > latest.0 {
                 latest = (earliest, named.place);
             }
@@ -186,6 +189,9 @@ impl Told {
             self.sizes[slot(kind)].add(units);
             let named = &mut self.limits[index];
             named.mirror.take(now, units);
+            if let Some(window) = &mut named.restarts {
+                window.take(units);
+            }
             if let Some(place) = named.place {
                 budget.count(now, place, units);
             }
@@ -262,7 +268,10 @@ impl Told {
             let Some(seen) = reading::seen(reading) else {
                 continue;
             };
-            self.observe(now, mark, cost, index, seen, refused);
+            match reading::restart(reading, self.limits[index].bucket.is_window()) {
+                Some(reset) => self.restarts(mark, index, seen, reset),
+                None => self.observe(now, mark, cost, index, seen, refused),
+            }
         }
         let oldest = self.limits.iter().map(|named| named.mirror.oldest()).min();
         self.own.forget_before(oldest.unwrap_or(Timestamp::ZERO));
@@ -276,8 +285,9 @@ impl Told {
         mark: &Mark,
         cost: &Cost,
         quota: Option<&QuotaNumbers>,
+        declared: &[LimitSpec],
     ) {
-        let Some(numbers) = quota else {
+        let Some(numbers) = quota.map(|numbers| self.completed(*numbers, declared)) else {
             return;
         };
         if let (Some(kind), Some(units)) = (numbers.kind, numbers.requested)
@@ -306,6 +316,27 @@ impl Told {
         if let Some(seen) = reading::seen(&reading) {
             self.observe(now, mark, cost, index, seen, true);
         }
+    }
+
+    /// The numbers of a refusal with the limit that they must be of: the one of that amount.
+    fn completed(&self, mut numbers: QuotaNumbers, declared: &[LimitSpec]) -> QuotaNumbers {
+        if numbers.kind.is_some() {
+            return numbers;
+        }
+        let named = self.limits.iter().map(|named| {
+            let mirror = &named.mirror;
+            (mirror.kind, mirror.window, mirror.amount)
+        });
+        let declared = declared
+            .iter()
+            .map(|spec| (spec.kind, spec.window, spec.amount));
+        let same = named
+            .chain(declared)
+            .find(|(_, _, amount)| Some(*amount) == numbers.limit);
+        if let Some((kind, window, _)) = same {
+            (numbers.kind, numbers.window) = (Some(kind), Some(window));
+        }
+        numbers
     }
 
     fn observe(
@@ -351,16 +382,40 @@ impl Told {
             }
         }
         self.tell_foreign(index);
-        self.learn_charge(now, mark, index, seen);
+        if !refused {
+            self.learn_charge(now, mark, cost, index, seen);
+        }
+    }
+
+    /// A reply speaks of a window that starts anew.
+    fn restarts(&mut self, mark: &Mark, index: usize, seen: Seen, reset: Duration) {
+        let named = &mut self.limits[index];
+        let model = self.charges.model(named.mirror.kind);
+        let up_to = self.own.taken_up_to(mark, model.count);
+        let since = (self.own.taken(model.count) - up_to).max(0);
+        let since = i64::try_from(model.times(since.unsigned_abs())).unwrap_or(i64::MAX);
+        let known = named.restarts.as_ref();
+        let left = seen.least.unwrap_or(0);
+        if let Some(window) = Window::seen(known, mark, (up_to, since), left, reset) {
+            named.restarts = Some(window);
+            named.doubt_changed();
+        }
     }
 
     /// What a level that was seen says of how the server counts.
-    fn learn_charge(&mut self, now: Timestamp, mark: &Mark, index: usize, seen: Seen) {
+    fn learn_charge(&mut self, now: Timestamp, mark: &Mark, cost: &Cost, index: usize, seen: Seen) {
         let named = &self.limits[index];
         let mirror = &named.mirror;
         let kind = mirror.kind;
         if kind == LimitKind::Requests || named.trust.doubted {
             return;
+        }
+        if let Some(least) = seen.least {
+            let holds = i64::try_from(mirror.holds()).unwrap_or(i64::MAX);
+            let gone = holds.saturating_sub(least).max(0).unsigned_abs();
+            if self.charges.at_most(kind, cost, gone) {
+                return self.recount(now, kind);
+            }
         }
         let drift = mirror.drift(mark, seen);
         let Some(drift) = drift.filter(|_| !mirror.is_full(seen)) else {
@@ -426,6 +481,14 @@ impl Told {
             return known;
         }
         let amount = reading.limit.filter(|amount| *amount > 0)?;
+        // Nobody allows as much in an hour as in a minute: one of the two windows was a guess.
+        let alike = self
+            .limits
+            .iter()
+            .position(|named| named.mirror.kind == reading.kind && named.mirror.amount == amount);
+        if alike.is_some() {
+            return alike;
+        }
         if self.limits.len() >= LIMITS_MAX {
             return None;
         }

@@ -1,6 +1,7 @@
 //! What replies say of limits, on its way to those who learn from it.
 
 use super::{AttemptId, AttemptResult, Engine, Entry, Input, Output, RequestId};
+use crate::limit::LimitSpec;
 use crate::observation::Observation;
 use crate::outcome::Class;
 use crate::time::Timestamp;
@@ -48,6 +49,11 @@ impl Engine {
             return;
         };
         let upstream = &mut self.upstreams[entry.upstream];
+        let refused = matches!(result, AttemptResult::Failed(failure) if failure.quota.is_some());
+        let limits = upstream.limits.iter().filter(|_| refused);
+        let declared: Vec<LimitSpec> = limits
+            .map(|&limit| self.budget.spec(limit).clone())
+            .collect();
         let usage = match result {
             AttemptResult::Answered(usage) => usage.map(|usage| upstream.weigh(usage)),
             _ => None,
@@ -66,7 +72,7 @@ impl Engine {
             told.observed(now, mark, cost, &observation, refusal.is_some());
         }
         if let Some(failure) = refusal {
-            told.refused(now, mark, cost, failure.quota.as_ref());
+            told.refused(now, mark, cost, failure.quota.as_ref(), &declared);
         }
         if let Some(usage) = usage {
             told.ended(now, cost, &usage);

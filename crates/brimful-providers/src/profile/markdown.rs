@@ -9,8 +9,16 @@ const HEAD: &str = "\
 
 What Brimful takes for granted of each provider, and where it read it. The amounts move most often:
 what you give on the command line comes before everything here, and what a server says of itself
-before what a page says of it. `brimful limits PROVIDER` prints the same, `brimful probe` asks the
-server.
+before what a page says of it.
+
+`brimful limits` lists all providers, `brimful limits PROVIDER` prints what stands here of one
+(`--json` for programs). `brimful probe --provider PROVIDER --model MODEL` sends the smallest request
+twice, or your own (`--body`), and shows what the server says of its limits beside what is known of
+them: amounts, what is left, windows as far as the numbers tell them, what the second request took
+and what it should have taken by each way of counting, the difference of the clocks, the versions of
+HTTP and TLS. It pays for these two requests. It never shows a key, and ends with 0 when they were
+answered, 1 when the key or the wallet is the reason or nobody answers, 2 for wrong usage and 3 when
+the request failed.
 
 This page is made from the files in `crates/brimful-providers/profiles` by
 `brimful limits --markdown`; a test fails where the two differ.

@@ -89,6 +89,7 @@ impl ServerConfig {
     fn check_ranges(&self) -> Result<(), ConfigError> {
         let ranges = [
             ("latency_ms_median", self.latency_ms_median, 0.0, DAY_MS),
+            ("charge_scale", self.charge_scale, 0.01, 100.0),
             ("latency_sigma", self.latency_sigma, 0.0, 10.0),
             (
                 "latency_ms_per_token",

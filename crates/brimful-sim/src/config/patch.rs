@@ -121,6 +121,8 @@ pub struct ConfigPatch {
     pub charge: Option<Charge>,
     /// Output tokens charged when a request names no maximum.
     pub default_output_tokens: Option<u64>,
+    /// What the server takes for each token that it should.
+    pub charge_scale: Option<f64>,
     /// Whether charges are corrected to real usage.
     pub refund: Option<bool>,
     /// Whether requests that fail keep what they took.
@@ -221,6 +223,7 @@ impl ConfigPatch {
             &mut config.default_output_tokens,
             &self.default_output_tokens,
         );
+        set(&mut config.charge_scale, &self.charge_scale);
         set(&mut config.refund, &self.refund);
         set(
             &mut config.failed_requests_count,

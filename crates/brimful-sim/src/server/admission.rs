@@ -100,7 +100,8 @@ impl Server {
     /// `None` where there is no output by nature.
     fn charge(&mut self, input: u64, output_max: Option<u64>) -> Result<Charges, Refusal> {
         let charge = self.config.charge;
-        let reserved = charge.charges(input, output_max);
+        let scale = self.config.charge_scale;
+        let reserved = charge.charges(input, output_max).scaled(scale);
         let need = charge.needs(reserved, output_max.is_some());
         let in_flight = self.ledger.in_flight();
         let judged = self.limits.admit(self.now, need, reserved, in_flight);

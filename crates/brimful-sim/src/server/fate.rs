@@ -84,7 +84,9 @@ impl Server {
     /// What generating an answer takes from the limits.
     fn generate(&mut self, held: &mut Held, latency: Duration, slowdown: f64) {
         let charge = self.config.charge;
-        held.actual = charge.charges(held.input_tokens, Some(held.output_tokens));
+        held.actual = charge
+            .charges(held.input_tokens, Some(held.output_tokens))
+            .scaled(self.config.charge_scale);
         if charge == Charge::Produced {
             let first_byte = self.now + latency;
             let generation = draw::generation(&self.config, slowdown, held.output_tokens);

@@ -69,7 +69,7 @@ impl<'a> Driver<'a> {
         let mut seeds = Rng::with_seed(seed);
         let mut config = run.engine.clone();
         config.seed = seeds.u64(..);
-        let checks = Checks::new(&config.upstreams, run.learns);
+        let checks = Checks::new(&run.promised(), run.learns);
         let mut driver = Self {
             run,
             seed,

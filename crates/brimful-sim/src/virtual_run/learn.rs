@@ -6,10 +6,12 @@
 //! of `tests/virtual_runs/learn.rs` are made of this table.
 
 mod changes;
+mod charge;
 mod check;
 mod headers;
 mod measure;
 mod saturating;
+mod told;
 mod unknown;
 mod upstreams;
 mod windows;
@@ -61,6 +63,9 @@ pub fn scenarios() -> Vec<Scenario> {
     changes::changes(&mut all);
     saturating::saturating(&mut all);
     headers::foreign(&mut all);
+    headers::misleading(&mut all);
+    charge::wrong(&mut all);
+    told::changes(&mut all);
     all
 }
 

@@ -12,9 +12,12 @@ const SEEDS: u64 = 3;
 const MARGIN: f64 = 2.0;
 
 /// The first word of each part of the table, by which its test finds it.
-const PARTS: [(&str, &str); 7] = [
+const PARTS: [(&str, &str); 10] = [
     ("windows", "unknown window"),
-    ("headers", "headers "),
+    ("headers", " s late, foreign "),
+    ("misleading", "misleading headers"),
+    ("charge", "charge learnt"),
+    ("told", "a limit that headers name"),
     ("upstreams", "4 keys"),
     ("unknown", "unknown limit"),
     ("declared", ", declared; "),
@@ -68,6 +71,21 @@ fn keys_that_die_and_return_leave_nothing_of_the_others_unused() {
 #[test]
 fn others_who_use_a_limit_that_headers_name_are_left_their_share() {
     goals_are_met("headers");
+}
+
+#[test]
+fn headers_that_mislead_cost_no_more_than_a_little() {
+    goals_are_met("misleading");
+}
+
+#[test]
+fn what_the_server_really_takes_for_a_request_is_learnt() {
+    goals_are_met("charge");
+}
+
+#[test]
+fn a_limit_that_headers_name_is_followed_up_and_down() {
+    goals_are_met("told");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::Driver;
 use crate::outputs::WriteError;
 use crate::progress::{LimitProgress, Notice};
 use crate::report::Tally;
+use crate::upstreams::UpstreamProgress;
 
 /// Replies of 404 and 405, with no answer before them, after which the address is taken for wrong.
 const MISDIRECTED_MAX: u32 = 10;
@@ -44,6 +45,7 @@ impl EndCause {
 pub(crate) struct DriverReport {
     pub(crate) tally: Tally,
     pub(crate) limits: Vec<LimitProgress>,
+    pub(crate) upstreams: Vec<UpstreamProgress>,
     pub(crate) cause: Option<EndCause>,
     /// Ids of requests whose attempts were given up in flight.
     pub(crate) abandoned_ids: Vec<String>,

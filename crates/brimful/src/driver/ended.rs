@@ -57,6 +57,9 @@ impl Driver<'_> {
         let ended = clock.timestamp(end.ended);
         self.tally
             .attempt_ended(&end.result, ended.since(flight.started));
+        let upstream = flight.upstream;
+        self.upstreams[upstream].ended(&end.result);
+        let place = self.upstream_names.get(upstream);
         let names = &self.limit_names;
         let mut result = end.result.clone();
         match &end.result {
@@ -68,7 +71,8 @@ impl Driver<'_> {
                 };
                 if kept && told.is_ok() {
                     if self.outputs.tells_of_attempts() {
-                        let record = record(clock, names, flight, attempt.number, &end);
+                        let mut record = record(clock, names, flight, attempt.number, &end);
+                        record.upstream = place.cloned();
                         self.outputs.attempt(request, &record);
                     }
                     let total = ended.since(flight.enqueued);
@@ -107,7 +111,8 @@ impl Driver<'_> {
         let Some(flight) = self.flights[slot].as_mut() else {
             return;
         };
-        let record = record(&self.options.clock, &self.limit_names, flight, number, &end);
+        let mut record = record(&self.options.clock, &self.limit_names, flight, number, &end);
+        record.upstream = self.upstream_names.get(flight.upstream).cloned();
         self.outputs.attempt(&flight.request, &record);
         // The first attempts tell how it began, the last ones how it ended.
         if flight.trail.len() == TRAIL_MAX {

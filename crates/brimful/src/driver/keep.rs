@@ -45,9 +45,9 @@ pub(super) fn place_edges(
     now_unix_ms: u64,
 ) -> bool {
     let mut moved = false;
-    // The limits of the command line are those of the first upstream, in their order.
-    let own = config.upstreams.first_mut().map(|first| &mut first.limits);
-    for (spec, note) in own.into_iter().flatten().zip(notes) {
+    let own = config.upstreams.iter_mut();
+    let own = own.flat_map(|upstream| &mut upstream.limits);
+    for (spec, note) in config.shared.iter_mut().chain(own).zip(notes) {
         let reset = note.daily.as_ref();
         let Some(day) = reset.and_then(|reset| reset.day_of(now_unix_ms)) else {
             continue;

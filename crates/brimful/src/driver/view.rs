@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use brimful_core::{LimitKind, StopReason, Timestamp};
+use brimful_core::{Class, LimitKind, StopReason, Timestamp, UpstreamState};
 
 use super::keep::note_of;
 use super::{Driver, EndCause};
@@ -17,12 +17,31 @@ impl Driver<'_> {
         };
         match self.engine.stopped() {
             // Reached while the last answers came: it has stopped nothing.
-            None | Some(StopReason::Asked) => planned.filter(|_| !left_nothing),
+            None | Some(StopReason::Asked) => {
+                let left = planned.filter(|_| !left_nothing);
+                left.or_else(|| self.unserved.then(|| self.no_upstream()))
+            }
             Some(reason) => Some(EndCause::Upstream {
                 reason: reason.clone(),
                 message: std::mem::take(&mut self.last_upstream_message),
             }),
         }
+    }
+
+    /// Some requests have no upstream, though others had: theirs are out, or none serves them.
+    fn no_upstream(&mut self) -> EndCause {
+        let now = self.options.clock.now();
+        let mut states = self.engine.upstreams(now).into_iter();
+        let out = states.find_map(|upstream| match upstream.state {
+            UpstreamState::Out(class) => Some(class),
+            _ => None,
+        });
+        let message = match out {
+            Some(_) => std::mem::take(&mut self.last_upstream_message),
+            None => "no upstream serves the models of some requests".to_owned(),
+        };
+        let reason = StopReason::Upstream(out.unwrap_or(Class::Fatal));
+        EndCause::Upstream { reason, message }
     }
 
     /// Rate × latency against what may be in flight: says so when connections, not the limit, bind.
@@ -33,7 +52,11 @@ impl Driver<'_> {
         reason = "a count of connections, told with two digits"
     )]
     pub(super) fn concurrency_note(&self) -> Option<String> {
-        let limits = &self.options.engine.upstreams[0].limits;
+        // Of several, each may have places of its own.
+        let [upstream] = &*self.options.engine.upstreams else {
+            return None;
+        };
+        let limits = &upstream.limits;
         let allowed = limits
             .iter()
             .find(|limit| limit.kind == LimitKind::Concurrency)?
@@ -57,9 +80,14 @@ impl Driver<'_> {
     pub(super) fn limit_progress(&self) -> Vec<LimitProgress> {
         let limits = self.engine.limits().into_iter().enumerate();
         limits
+            .filter(|(_, status)| !status.retired)
             .map(|(index, status)| {
                 let note = note_of(&self.options.limits, index, &status.spec);
-                LimitProgress::new(status, &note)
+                let mut limit = LimitProgress::new(status, &note);
+                if let Some(name) = self.limit_names.get(index) {
+                    limit.name.clone_from(name);
+                }
+                limit
             })
             .collect()
     }
@@ -86,6 +114,7 @@ impl Driver<'_> {
                 .and_then(|index| self.limit_names.get(index).cloned()),
             cooldown: status.cooldown_until.map(|until| until.since(now)),
             limits: self.limit_progress(),
+            upstreams: self.upstream_progress(),
             stopping: self.stopping(),
             upstream_message: self.last_upstream_message.clone(),
             concurrency_note: self.concurrency_note(),

@@ -27,6 +27,8 @@ pub enum Recorded {
         code: String,
         /// A sentence for people.
         message: String,
+        /// Status and body of the last reply, if there was one.
+        response: Option<(u16, Bytes)>,
     },
     /// Nothing.
     Pending,
@@ -85,7 +87,7 @@ pub fn assemble(
     };
     let header = match options.format {
         RowFormat::Csv => Some(columns_of(&source)?),
-        RowFormat::Jsonl => None,
+        RowFormat::Jsonl | RowFormat::Native(_) => None,
     };
     let rows = Source::open(source)?;
     let mut target = Target::open(out).map_err(|error| failed(out, error.into()))?;
@@ -135,7 +137,7 @@ fn write_rows(
             Item::Request(request) => {
                 let record = lookup(&request.fingerprint).map_err(AssembleError::Lookup)?;
                 let row = request.columns.as_deref().unwrap_or(&nothing);
-                writer.write_row(row, record.result(&request.path))
+                writer.write_row(&request.id, row, record.result(&request.path))
             }
             Item::Bad(bad) => {
                 let message = match bad.line {
@@ -144,10 +146,12 @@ fn write_rows(
                 };
                 let row = bad.columns.as_deref().unwrap_or(&nothing);
                 writer.write_row(
+                    &bad.id,
                     row,
                     RowResult::Dead {
                         code: BAD_ROW,
                         message: &message,
+                        response: None,
                     },
                 )
             }
@@ -165,7 +169,15 @@ impl Recorded {
     fn result<'a>(&'a self, path: &'a str) -> RowResult<'a> {
         match self {
             Self::Answer(body) => RowResult::Answer { path, body },
-            Self::Dead { code, message } => RowResult::Dead { code, message },
+            Self::Dead {
+                code,
+                message,
+                response,
+            } => RowResult::Dead {
+                code,
+                message,
+                response: response.as_ref().map(|(status, body)| (*status, &**body)),
+            },
             Self::Pending => RowResult::Pending,
         }
     }

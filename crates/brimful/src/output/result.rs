@@ -4,7 +4,7 @@ use brimful_providers::dialect::response_text;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use super::{NOT_SENT, RowResult};
+use super::{RowResult, not_sent};
 
 /// The values of `response`, `usage` and `error`.
 #[derive(Debug)]
@@ -20,10 +20,8 @@ impl Cells {
     pub(super) fn new(result: RowResult<'_>, response_path: Option<&JsonPath>) -> Self {
         match result {
             RowResult::Answer { path, body } => Self::answer(path, body, response_path),
-            RowResult::Dead { code, message } => Self::failed(format!("{code}: {message}")),
-            RowResult::Pending => Self::failed(format!(
-                "{NOT_SENT}: the run ended before this row was answered; run it again to go on"
-            )),
+            RowResult::Dead { code, message, .. } => Self::failed(format!("{code}: {message}")),
+            RowResult::Pending => Self::failed(not_sent()),
         }
     }
 

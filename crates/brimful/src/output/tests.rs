@@ -23,6 +23,7 @@ fn dead() -> RowResult<'static> {
     RowResult::Dead {
         code: "http_400",
         message: "no such \u{1b}[31mmodel",
+        response: None,
     }
 }
 
@@ -45,7 +46,7 @@ fn written(
 ) -> (String, RowCounts) {
     let mut writer = RowWriter::new(Vec::new(), options, columns).unwrap();
     for (row, result) in rows {
-        writer.write_row(row, *result).unwrap();
+        writer.write_row("id", row, *result).unwrap();
     }
     let counts = writer.counts();
     (String::from_utf8(writer.finish().unwrap()).unwrap(), counts)
@@ -446,7 +447,7 @@ proptest! {
     #[test]
     fn any_row_is_one_line_of_json(name in ".{0,6}", value in ".{0,8}", message in ".{0,12}") {
         let row = json_row(&json!({&name: &value}).to_string());
-        let result = RowResult::Dead { code: "c", message: &message };
+        let result = RowResult::Dead { code: "c", message: &message, response: None };
         let (text, _) = written(&OutputOptions::new(RowFormat::Jsonl), None, &[(row, result)]);
         prop_assert_eq!(text.matches('\n').count(), 1);
         let parsed: Value = serde_json::from_str(&text).unwrap();

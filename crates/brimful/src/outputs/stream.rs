@@ -139,7 +139,7 @@ impl Stream {
                     path: &request.path,
                     body: answer.body,
                 };
-                row_line(writer, request.columns.as_deref(), result)?
+                row_line(writer, &request.id, request.columns.as_deref(), result)?
             }
         };
         self.put(request.row, line)
@@ -158,8 +158,8 @@ impl Stream {
             columns,
         } = place;
         let line = match (&mut self.writer, result) {
-            (StreamWriter::Rows(writer), _) => row_line(writer, columns, result)?,
-            (StreamWriter::Answers, RowResult::Dead { code, message }) => {
+            (StreamWriter::Rows(writer), _) => row_line(writer, id, columns, result)?,
+            (StreamWriter::Answers, RowResult::Dead { code, message, .. }) => {
                 let line = serde_json::json!({
                     "id": format!("batch_req_{fingerprint}"),
                     "custom_id": id,
@@ -202,12 +202,13 @@ impl Stream {
 
 fn row_line(
     writer: &mut RowWriter<RowBuffer>,
+    id: &str,
     columns: Option<&Row>,
     result: RowResult<'_>,
 ) -> Result<Vec<u8>, WriteError> {
     let nothing = Row::empty();
     writer
-        .write_row(columns.unwrap_or(&nothing), result)
+        .write_row(id, columns.unwrap_or(&nothing), result)
         .map_err(|source| WriteError::Other {
             what: "a row",
             source,

@@ -47,7 +47,7 @@ pub(crate) enum Shape {
     /// The output is the journal.
     JournalIsOutput,
     /// The output is assembled from input and journal at the end.
-    Assembled(PathBuf, RowFormat),
+    Assembled(PathBuf),
     /// Journal lines to standard output.
     StreamedAnswers,
     /// Rows to standard output.
@@ -58,6 +58,7 @@ pub(crate) enum Shape {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) shape: Shape,
+    format: RowFormat,
     pub(crate) journal: Option<PathBuf>,
     pub(crate) dead_letters: Option<PathBuf>,
     pub(crate) summary: Option<PathBuf>,
@@ -103,13 +104,17 @@ impl Plan {
         options.source.reserved_columns = row_output.own_columns().to_vec();
         let source = Source::open(options.source.clone())?;
         let batch = source.format() == Format::Batch;
+        let format = match (source.format(), format) {
+            (Format::Native(form), RowFormat::Jsonl) => RowFormat::Native(form),
+            _ => format,
+        };
         let shape = match &path {
             None if batch => Shape::StreamedAnswers,
             None => Shape::StreamedRows,
             Some(_) if batch && format == RowFormat::Jsonl => Shape::JournalIsOutput,
-            Some(path) => Shape::Assembled(path.clone(), format),
+            Some(path) => Shape::Assembled(path.clone()),
         };
-        check_flags(options, &shape)?;
+        check_flags(options, &shape, format)?;
         let journal = match (&shape, &options.journal, &path) {
             (Shape::JournalIsOutput, _, path) => path.clone(),
             (_, Some(journal), _) => Some(journal.clone()),
@@ -117,7 +122,7 @@ impl Plan {
             _ => None,
         };
         check_names(options, journal.as_deref())?;
-        if let Shape::Assembled(path, _) = &shape
+        if let Shape::Assembled(path) = &shape
             && is_something(path)
             && !is_ours(path, journal.as_deref(), options.journal.is_none())
         {
@@ -130,6 +135,7 @@ impl Plan {
             columns: source.columns().map(<[String]>::to_vec),
             reread: source.options_to_reread(),
             shape,
+            format,
             journal,
             spool,
             lock,
@@ -143,11 +149,7 @@ impl Plan {
     }
 
     pub(crate) fn output_options(&self, options: &RunOptions) -> OutputOptions {
-        let format = match &self.shape {
-            Shape::Assembled(_, format) => *format,
-            _ => RowFormat::Jsonl,
-        };
-        output_options(format, options)
+        output_options(self.format, options)
     }
 
     pub(super) fn dead_letter_options(
@@ -168,7 +170,7 @@ impl Plan {
     fn beside_output(&self, suffix: &str) -> Option<PathBuf> {
         match &self.shape {
             Shape::JournalIsOutput => self.journal.as_deref().map(|path| beside(path, suffix)),
-            Shape::Assembled(path, _) => Some(beside(path, suffix)),
+            Shape::Assembled(path) => Some(beside(path, suffix)),
             Shape::StreamedAnswers | Shape::StreamedRows => None,
         }
     }
@@ -219,7 +221,7 @@ impl Plan {
 
     /// Makes the final file from the input and the journal, where the output is one.
     pub(super) fn assemble(&self, options: &RunOptions) -> Result<Option<RowCounts>, RunError> {
-        let (Shape::Assembled(target, _), Some(journal), Some(reread)) =
+        let (Shape::Assembled(target), Some(journal), Some(reread)) =
             (&self.shape, &self.journal, &self.reread)
         else {
             self.remove_spool();
@@ -250,6 +252,10 @@ fn recorded(found: Option<Found>) -> Recorded {
         Some(Found::Dead(line)) => Recorded::Dead {
             code: line.code,
             message: line.message,
+            response: line.response.map(|(status, body)| {
+                let body: Box<str> = body.into();
+                (status, Bytes::from(String::from(body)))
+            }),
         },
         None => Recorded::Pending,
     }
@@ -262,7 +268,7 @@ fn output_options(format: RowFormat, options: &RunOptions) -> OutputOptions {
     settings
 }
 
-fn check_flags(options: &RunOptions, shape: &Shape) -> Result<(), PlanError> {
+fn check_flags(options: &RunOptions, shape: &Shape, format: RowFormat) -> Result<(), PlanError> {
     let refuse = |text: &str| Err(PlanError::Flag(text.to_owned()));
     let streamed = matches!(shape, Shape::StreamedAnswers | Shape::StreamedRows);
     if options.ordered && !streamed {
@@ -271,7 +277,8 @@ fn check_flags(options: &RunOptions, shape: &Shape) -> Result<(), PlanError> {
     if options.journal.is_some() && *shape == Shape::JournalIsOutput {
         return refuse("--journal has no use here: the output of a Batch file is its own journal");
     }
-    let rows = matches!(shape, Shape::Assembled(..) | Shape::StreamedRows);
+    let rows = matches!(shape, Shape::Assembled(..) | Shape::StreamedRows)
+        && !matches!(format, RowFormat::Native(_));
     if !rows && (options.response_path.is_some() || options.output_prefix.is_some()) {
         return refuse("--response-path and --output-prefix are for rows, not for Batch output");
     }

@@ -16,6 +16,7 @@ use crate::driver::{DriverReport, EndCause};
 use crate::outputs::WriteError;
 use crate::progress::{LimitProgress, Notice};
 use crate::report::{FailureSum, Quantiles};
+use crate::upstreams::UpstreamProgress;
 
 /// Ids that a summary names at most; more are counted.
 const IDS_MAX: usize = 1000;
@@ -60,6 +61,9 @@ pub struct Summary {
     pub cost_usd: Option<f64>,
     /// Each limit and its use.
     pub limits: Vec<LimitProgress>,
+    /// What went to each upstream, when there were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<UpstreamProgress>,
     /// Seconds in which the next request waited for each limit, or for the cooldown.
     pub waited_s: BTreeMap<String, f64>,
     /// What the provider said with the last 429, if there was one.
@@ -241,6 +245,7 @@ impl Summary {
             cost_usd: counts.cost_usd,
             waited_s: waited(report),
             limits: report.limits.clone(),
+            upstreams: report.upstreams.clone(),
             throttled_message: Some(report.throttled_message.clone()).filter(|m| !m.is_empty()),
             concurrency_note: report.concurrency_note.clone(),
             notices: report.notices.clone(),
@@ -250,7 +255,10 @@ impl Summary {
             output,
             errors,
             resources: Resources::of_this_process(),
-            mock: options.transport.mock_stats(),
+            mock: options
+                .upstreams
+                .first()
+                .and_then(|way| way.transport.mock_stats()),
         }
     }
 

@@ -6,7 +6,7 @@ use brimful_providers::dialect::{BodyError, Endpoint, Prompt, build_body};
 use serde_json::{Map, Value};
 
 use super::open_error::OpenError;
-use super::{Format, Input, SourceOptions, near, shown, template};
+use super::{BatchForm, Format, Input, SourceOptions, near, shown, template};
 
 /// Checks everything that does not need compiled templates.
 pub(super) fn options(
@@ -14,8 +14,13 @@ pub(super) fn options(
     format: Format,
     header: Option<&[String]>,
 ) -> Result<(), OpenError> {
-    if format == Format::Batch {
-        return batch_options(options);
+    match format {
+        Format::Batch => return batch_options(options, true),
+        Format::Native(BatchForm::Bedrock) if options.model.is_none() => {
+            return Err(OpenError::NoModel(format.described().to_owned()));
+        }
+        Format::Native(_) => return batch_options(options, false),
+        _ => {}
     }
     let columns = columns(options, format, header);
     let reserved = |name: &&String| options.reserved_columns.contains(*name);
@@ -68,12 +73,13 @@ pub(super) fn columns(
     }
 }
 
-fn batch_options(options: &SourceOptions) -> Result<(), OpenError> {
+/// `has_models`: every line says its model itself.
+fn batch_options(options: &SourceOptions, has_models: bool) -> Result<(), OpenError> {
     let given = [
         ("--prompt", options.prompt.is_some()),
         ("--system", options.system.is_some()),
         ("--body-template", options.body_template.is_some()),
-        ("--model", options.model.is_some()),
+        ("--model", has_models && options.model.is_some()),
         ("--param", !options.params.is_empty()),
         ("--id-column", options.id_column.is_some()),
     ];

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::delimited::Fields;
 use super::lines::Lines;
 use super::open_error::OpenError;
-use super::{Format, Input};
+use super::{BatchForm, Format, Input};
 
 /// How many lines are looked at before an input whose lines begin with `{` but are no JSON is
 /// taken for rows.
@@ -210,6 +210,11 @@ fn by_json(lines: &mut Lines, has_prompt: bool) -> Result<Option<Format>, StartE
             refuse_documents(line)?;
         }
         if let Some(format) = format_of_line(line, has_prompt) {
+            // A Batch file whose first line lacks a field must not pass for Mistral's.
+            let may_be_batch = format == Format::Native(BatchForm::Mistral);
+            if may_be_batch && next_has_url(lines, offset)? {
+                return Ok(Some(Format::Batch));
+            }
             return Ok(Some(format));
         }
         if tried == LINES_TO_TRY {
@@ -239,14 +244,39 @@ fn format_of_line(line: &[u8], has_prompt: bool) -> Option<Format> {
         return None;
     };
     let has = |name: &str| fields.contains_key(name);
-    let whole = ["custom_id", "method", "url", "body"].into_iter().all(has);
+    if ["custom_id", "method", "url", "body"].into_iter().all(has) {
+        return Some(Format::Batch);
+    }
+    // Rows may have any columns: with a prompt they are what they look like.
+    if has_prompt {
+        return Some(Format::Jsonl);
+    }
+    let forms = [BatchForm::Anthropic, BatchForm::Gemini, BatchForm::Bedrock];
+    let is_form = |form: &BatchForm| {
+        let (id, body) = form.names();
+        has(id) && fields.get(body).is_some_and(Value::is_object)
+    };
+    if let Some(form) = forms.into_iter().find(is_form) {
+        return Some(Format::Native(form));
+    }
     // A first line that lacks a field must not make rows of a Batch file.
-    let part = !has_prompt && has("custom_id") && (has("body") || has("url"));
-    Some(if whole || part {
-        Format::Batch
-    } else {
-        Format::Jsonl
+    Some(match has("custom_id") && (has("body") || has("url")) {
+        true if !has("method") && !has("url") => Format::Native(BatchForm::Mistral),
+        true => Format::Batch,
+        false => Format::Jsonl,
     })
+}
+
+/// Whether the next line that is not blank is an object with a `url`.
+fn next_has_url(lines: &mut Lines, mut offset: usize) -> Result<bool, StartError> {
+    while let Some((line, next)) = lines.peek_line(offset)? {
+        offset = next;
+        if !line.trim_ascii().is_empty() {
+            let fields = serde_json::from_slice::<Value>(line);
+            return Ok(fields.is_ok_and(|fields| fields.get("url").is_some()));
+        }
+    }
+    Ok(false)
 }
 
 /// The most frequent of comma, semicolon and tab in the header; the comma when in doubt.
@@ -276,9 +306,19 @@ mod tests {
     use super::*;
 
     fn detected(name: &str, content: &[u8], asked: Option<Format>) -> Result<Detected, OpenError> {
+        detected_with(name, content, asked, true)
+    }
+
+    fn detected_with(
+        name: &str,
+        content: &[u8],
+        asked: Option<Format>,
+        has_prompt: bool,
+    ) -> Result<Detected, OpenError> {
         let mut lines = Lines::new(Box::new(io::Cursor::new(content.to_vec())), None, 1 << 20);
         let input = Input::Path(name.into());
-        let result = check_start(&mut lines).and_then(|()| detect(&mut lines, asked, &input, true));
+        let result =
+            check_start(&mut lines).and_then(|()| detect(&mut lines, asked, &input, has_prompt));
         result.map_err(|error| match error {
             StartError::Open(error) => error,
             StartError::Io(error) => panic!("{error}"),
@@ -304,6 +344,39 @@ mod tests {
         assert_eq!(
             detected("x", BATCH, Some(Format::Text)).unwrap().format,
             Format::Text
+        );
+    }
+
+    #[test]
+    fn other_providers_batch_files_are_known_by_their_keys_unless_there_is_a_prompt() {
+        use BatchForm::{Anthropic, Bedrock, Gemini, Mistral};
+        for (line, form) in [
+            (r#"{"custom_id":"a","params":{}}"#, Some(Anthropic)),
+            (r#"{"request":{},"key":"a","x":1}"#, Some(Gemini)),
+            (r#"{"recordId":"a","modelInput":{}}"#, Some(Bedrock)),
+            (r#"{"custom_id":"a","body":{}}"#, Some(Mistral)),
+            (r#"{"custom_id":"a","params":"x"}"#, None),
+            (r#"{"key":"a","request":"x"}"#, None),
+            (r#"{"key":"a"}"#, None),
+        ] {
+            let expected = form.map_or(Format::Jsonl, Format::Native);
+            for name in ["x", "x.jsonl"] {
+                let found = detected_with(name, line.as_bytes(), None, false).unwrap();
+                assert_eq!(found.format, expected, "{line}");
+                assert_eq!(format(name, line.as_bytes()), Format::Jsonl, "{line}");
+            }
+        }
+        for line in [
+            r#"{"custom_id":"a","url":"/"}"#,
+            r#"{"custom_id":"a","method":"","body":{}}"#,
+        ] {
+            let found = detected_with("x", line.as_bytes(), None, false).unwrap();
+            assert_eq!(found.format, Format::Batch, "{line}");
+        }
+        let batch = [b"{\"custom_id\":\"a\",\"body\":{}}\n\n", BATCH].concat();
+        assert_eq!(
+            detected_with("x", &batch, None, false).unwrap().format,
+            Format::Batch
         );
     }
 

@@ -1,5 +1,6 @@
 //! Rows into requests, or into reasons why not.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use brimful_core::{CUSTOM_KINDS, Lane};
@@ -15,7 +16,8 @@ use super::open_error::OpenError;
 use super::row::{Row, RowView};
 use super::template::Templates;
 use super::{
-    Format, RESERVED_REMEDY, SourceOptions, batch, delimited, near, shown, template, units,
+    BatchForm, Format, RESERVED_REMEDY, SourceOptions, batch, delimited, native, near, shown,
+    template, units,
 };
 use crate::fingerprint::Fingerprint;
 use crate::request::{BadRow, Item, Request};
@@ -83,14 +85,14 @@ impl Maker {
     ) -> Result<Self, OpenError> {
         super::check::options(&options, format, header.as_deref())?;
         let mut templates = match format {
-            Format::Batch => Templates::compile(None, None, None)?,
+            Format::Batch | Format::Native(_) => Templates::compile(None, None, None)?,
             _ => row_templates(&options, format)?,
         };
         units::compile(&mut templates, &options.units)?;
         let columns = super::check::columns(&options, format, header.as_deref());
         templates.check(columns.as_deref())?;
         let path = match format {
-            Format::Batch => Arc::from(""),
+            Format::Batch | Format::Native(_) => Arc::from(""),
             _ => super::check::path(&options)?,
         };
         Ok(Self {
@@ -161,6 +163,7 @@ impl Maker {
     fn draft(&mut self, place: Place, text: &str) -> Result<Draft, Defect> {
         match self.format {
             Format::Batch => self.batch_draft(place, text),
+            Format::Native(form) => self.native_draft(place, text, form),
             Format::Jsonl => {
                 if !text.trim_start().starts_with('{') {
                     let reason = "the line is no JSON object; write one object a line";
@@ -246,14 +249,73 @@ impl Maker {
         let line = fields.request(&mut self.last_url)?;
         let body = Json::parse(line.body)
             .map_err(|error| format!("in `body`: {}", batch::json_reason(&error)))?;
-        let cost = if self.options.estimate_column.is_none() && self.options.units.is_empty() {
-            RowCost::default()
-        } else {
-            let row: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
-            self.cost(place, &RowView::Json(&row))?
-        };
+        let cost = self.line_cost(place, text)?;
         let judged = self.judged(Some(id), &line.path, &body, cost);
         Ok((line, judged))
+    }
+
+    fn native_draft(&mut self, place: Place, text: &str, form: BatchForm) -> Result<Draft, Defect> {
+        let fields = native::Fields::parse(text).map_err(Defect::new)?;
+        let keeps = self.options.keep_columns;
+        let columns = keeps.then(|| Box::new(Row::of_json(text)));
+        let id = match fields.id(form) {
+            Ok(id) => id,
+            Err(reason) => {
+                return Err(Defect {
+                    columns,
+                    ..Defect::new(reason)
+                });
+            }
+        };
+        match self.native_request(place, text, &fields, form, &id) {
+            Ok((path, body, judged)) => Ok(Draft {
+                id: Some(id),
+                path,
+                body,
+                judged,
+                columns,
+            }),
+            Err(reason) => Err(Defect {
+                id: Some(id),
+                reason,
+                columns,
+            }),
+        }
+    }
+
+    fn native_request(
+        &mut self,
+        place: Place,
+        text: &str,
+        fields: &native::Fields<'_>,
+        form: BatchForm,
+        id: &str,
+    ) -> Result<(Arc<str>, Bytes, Judged), String> {
+        if !self.ids.insert(id) {
+            return Err(duplicate(form.names().0, id));
+        }
+        let given = fields.body(form)?;
+        let invalid = |error| format!("in `{}`: {}", form.names().1, batch::json_reason(&error));
+        let parsed = Json::parse(given).map_err(invalid)?;
+        let own_model = parsed.get("model").and_then(Json::as_str);
+        let model = self.options.model.as_deref();
+        let lacks_model = !form.names_model() && own_model.is_none();
+        let body = match model.filter(|_| lacks_model) {
+            Some(model) => Cow::Owned(with_model(given, model)),
+            None => Cow::Borrowed(given),
+        };
+        let body_json = Json::parse(&body).map_err(invalid)?;
+        // Only Gemini's bodies may name the model that stands in the path.
+        let in_path = own_model.filter(|_| form == BatchForm::Gemini).or(model);
+        let path = form.path(&self.options.endpoint, in_path, &body_json)?;
+        // Nearly all lines have the same.
+        let path = match &self.last_url {
+            Some(last) if *last == path => Arc::clone(last),
+            _ => Arc::clone(self.last_url.insert(path)),
+        };
+        let cost = self.line_cost(place, text)?;
+        let judged = self.judged(Some(id), &path, &body_json, cost);
+        Ok((path, Bytes::copy_from_slice(body.as_bytes()), judged))
     }
 
     fn row_draft(&mut self, place: Place, view: RowView<'_>, text: &str) -> Result<Draft, Defect> {
@@ -336,6 +398,15 @@ impl Maker {
             return Err(duplicate(column, &id));
         }
         Ok(Some(id))
+    }
+
+    /// What a line of a batch file says of its cost.
+    fn line_cost(&self, place: Place, text: &str) -> Result<RowCost, String> {
+        if self.options.estimate_column.is_none() && self.options.units.is_empty() {
+            return Ok(RowCost::default());
+        }
+        let row: Map<String, Value> = serde_json::from_str(text).unwrap_or_default();
+        self.cost(place, &RowView::Json(&row))
     }
 
     fn cost(&self, place: Place, view: &RowView<'_>) -> Result<RowCost, String> {
@@ -434,6 +505,14 @@ fn with_defaults(
         body.entry(name.as_str()).or_insert_with(|| value.clone());
     }
     body
+}
+
+/// The object with a model as its first member.
+fn with_model(body: &str, model: &str) -> String {
+    let rest = body.strip_prefix('{').unwrap_or(body);
+    let is_empty = rest.trim_start().starts_with('}');
+    let comma = if is_empty { "" } else { "," };
+    format!("{{\"model\":{}{comma}{rest}", Value::from(model))
 }
 
 fn finish(place: Place, draft: Draft) -> Item {

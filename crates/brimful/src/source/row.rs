@@ -97,6 +97,15 @@ impl Row {
         fields.chain(header.iter().map(String::as_str)).chain(text)
     }
 
+    /// The column as it is written in a row of JSON; `None` in other rows.
+    #[must_use]
+    pub fn json(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Json(fields) => fields.find(name).map(RawValue::get),
+            Self::Cells { .. } | Self::Text(_) => None,
+        }
+    }
+
     /// The column as text: strings as they are, null as nothing, everything else as JSON. `None`
     /// when the row does not have it.
     #[must_use]

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use brimful_providers::dialect::Wire;
 use bytes::{Bytes, BytesMut};
@@ -17,7 +17,7 @@ use hyper::body::{Body, Incoming};
 use tokio::sync::Semaphore;
 
 use super::dial::{Connection, Dialer, TargetError, chain};
-use super::{Early, OnEarly, Outgoing, Protocol, Response, SendError, stream};
+use super::{Early, OnEarly, Outgoing, Protocol, Response, SendError, Signer, stream};
 
 /// Connections that are being opened at one time.
 const DIALS_MAX: usize = 64;
@@ -49,6 +49,8 @@ pub struct HttpOptions {
     /// How requests are changed at the moment of sending. By default a streamed one asks for its
     /// usage.
     pub wire: Wire,
+    /// Signs each request, for AWS. Default: nobody.
+    pub signer: Option<Signer>,
 }
 
 impl HttpOptions {
@@ -63,6 +65,7 @@ impl HttpOptions {
             response_max_bytes: 64 << 20,
             headers_max_bytes: 64 << 10,
             wire: Wire::default(),
+            signer: None,
         }
     }
 }
@@ -75,6 +78,7 @@ pub struct HttpTransport {
     timeout: Duration,
     response_max_bytes: usize,
     wire: Wire,
+    signer: Option<Signer>,
     /// The path that was sent last, and what became of it: nearly all requests have the same.
     last_target: Mutex<Option<(Arc<str>, Uri)>>,
     idle: Mutex<Vec<Idle>>,
@@ -128,6 +132,7 @@ impl HttpTransport {
             timeout: options.timeout,
             response_max_bytes: options.response_max_bytes,
             wire: options.wire,
+            signer: options.signer,
             last_target: Mutex::new(None),
             idle: Mutex::new(Vec::new()),
             dials: Semaphore::new(DIALS_MAX),
@@ -279,7 +284,7 @@ impl HttpTransport {
             Cow::Borrowed(_) => request.body.clone(),
             Cow::Owned(body) => Bytes::from(body),
         };
-        let mut message = http::Request::new(Full::new(body));
+        let mut message = http::Request::new(body);
         *message.method_mut() = request.method.clone();
         *message.uri_mut() = self.target(&path)?;
         *message.headers_mut() = self.headers.clone();
@@ -288,7 +293,10 @@ impl HttpTransport {
             let headers = message.headers_mut();
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
-        Ok(message)
+        if let Some(signer) = &self.signer {
+            signer.sign(&mut message, SystemTime::now())?;
+        }
+        Ok(message.map(Full::new))
     }
 
     fn target(&self, path: &str) -> Result<Uri, SendError> {

@@ -3,19 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use brimful_fuzz::{headers, journal, observe, replies, rows, templates};
+use brimful_fuzz::{headers, journal, observe, replies, rows, streams, templates};
 
 const FILE_BYTES_MAX: u64 = 4 * 1024;
 const ALL_BYTES_MAX: u64 = 200 * 1024;
 
 type Hold = fn(&[u8]);
 
-const TARGETS: [(&str, Hold); 6] = [
+const TARGETS: [(&str, Hold); 7] = [
     ("headers", headers::hold),
     ("journal", journal::hold),
     ("observe", observe::hold),
     ("replies", replies::hold),
     ("rows", rows::hold),
+    ("streams", streams::hold),
     ("templates", templates::hold),
 ];
 
@@ -42,6 +43,11 @@ fn replies_hold_for_every_kept_input() {
 #[test]
 fn rows_hold_for_every_kept_input() {
     replay("rows");
+}
+
+#[test]
+fn streams_hold_for_every_kept_input() {
+    replay("streams");
 }
 
 #[test]

@@ -126,3 +126,15 @@ fn less_than_was_sent_is_nobodys_use() {
     assert_eq!(charges.model(LimitKind::TotalTokens).permille, 500);
     assert!(!charges.left_over(LimitKind::TotalTokens, 50.0, 100.0));
 }
+
+#[test]
+fn a_limit_that_lacks_less_than_was_sent_shows_that_less_is_taken() {
+    let mut charges = Charges::new(ChargeRule::Sum, Settlement::None);
+    let request = charge(300, 100);
+    for reply in 0..63 {
+        // Now and then something else was sent just before.
+        let gone = if reply % 3 == 0 { 900 } else { 200 };
+        charges.at_most(LimitKind::TotalTokens, &request, gone);
+    }
+    assert_eq!(charges.model(LimitKind::TotalTokens).permille, 500);
+}

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 use crate::observation::Reset;
 
@@ -138,7 +136,7 @@ fn the_numbers_of_a_429_set_the_level_and_teach_the_charge() {
         requested: Some(800),
         wait: None,
     };
-    told.refused(now, &mark, &cost, Some(&numbers));
+    told.refused(now, &mark, &cost, Some(&numbers), &[]);
     // 500 are there, 800 are needed, and the margin of 1.2 s stays.
     let (at, _) = told.earliest(now, &cost);
     assert!(at >= now + 1_400 * MS && at < now + 4_000 * MS, "{at:?}");
@@ -173,6 +171,7 @@ fn hostile_replies_add_no_more_than_a_bounded_number_of_limits() {
     });
     hear(&mut told, 300, 200, |number| Reading {
         window: Some(Duration::from_secs(number)),
+        limit: Some(number),
         ..reading(600, 3)
     });
     assert_eq!(told.learned().limits.len(), LIMITS_MAX);
@@ -182,4 +181,61 @@ fn hostile_replies_add_no_more_than_a_bounded_number_of_limits() {
         granularity: u64::MAX,
         ..reading(600, 3)
     });
+}
+
+#[test]
+fn a_window_that_is_used_up_is_left_alone_until_it_starts_anew() {
+    let mut told = told();
+    let reading = Reading {
+        reset: Some(Reset::Restart(Duration::from_secs(30))),
+        window: Some(MINUTE),
+        ..reading(600, 300)
+    };
+    hear(&mut told, 10, 1, |_| reading);
+    let now = Timestamp::from_secs(2);
+    assert!(told.earliest(now, &Cost::request()).0 <= now + 200 * MS);
+    let reading = Reading {
+        remaining: Some(3),
+        ..reading
+    };
+    hear(&mut told, 30, 1, |_| reading);
+    let now = Timestamp::from_secs(4);
+    let (at, _) = told.earliest(now, &Cost::request());
+    assert_eq!(at, Timestamp::from_millis(33_300));
+}
+
+#[test]
+fn a_reset_that_is_the_end_of_a_window_is_found_out_by_its_numbers() {
+    let mut told = told();
+    // Windows of a minute, in the words of a bucket: five are used, 50 s are left.
+    hear(&mut told, 10, 5, |_| Reading {
+        reset: Some(Reset::Full(Duration::from_secs(50))),
+        window: Some(MINUTE),
+        ..reading(600, 595)
+    });
+    assert!(told.limits[0].restarts.is_some());
+    assert!(told.learned().limits[0].burst.is_none());
+}
+
+#[test]
+fn numbers_without_a_name_are_those_of_the_limit_of_that_amount() {
+    let mut told = told();
+    let cost = Cost::tokens(300, 100);
+    let numbers = QuotaNumbers {
+        limit: Some(60_000),
+        used: Some(59_999),
+        requested: Some(200),
+        ..QuotaNumbers::default()
+    };
+    let limits = [
+        LimitSpec::new("rpm", LimitKind::Requests, 500, MINUTE),
+        LimitSpec::new("tpm", LimitKind::TotalTokens, 60_000, MINUTE),
+    ];
+    let now = Timestamp::from_secs(1);
+    let mark = told.sent(now, &cost, &mut no_budget());
+    told.voided(now, &mark, &cost);
+    told.refused(now, &mark, &cost, Some(&numbers), &limits[..1]);
+    assert_eq!(told.learned(), Learned::new());
+    told.refused(now, &mark, &cost, Some(&numbers), &limits);
+    assert_eq!(told.learned().charges[0].permille, 500);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use brimful_core::{EngineConfig, LimitKind, LimitSpec};
 use brimful_providers::observe::HeaderGrammar;
 
-use crate::config::{LevelHeaders, ServerConfig};
+use crate::config::{Enforcement, LevelHeaders, ServerConfig};
 use crate::virtual_run::{Size, Sizes};
 
 use super::{Check, MINUTE, Measure, Scenario, Stretch, saturated};
@@ -100,7 +100,7 @@ fn scenario(load: Load, lag_s: f64, share: f64) -> Scenario {
     }
 }
 
-const fn fixed(tokens: u32) -> Sizes {
+pub(super) const fn fixed(tokens: u32) -> Sizes {
     Sizes::Fixed(Size {
         input: tokens,
         max_output: tokens,
@@ -108,7 +108,7 @@ const fn fixed(tokens: u32) -> Sizes {
 }
 
 /// Prompts of 400 tokens and answers of at most 300 in the middle: 911 in the mean.
-const fn log_normal() -> Sizes {
+pub(super) const fn log_normal() -> Sizes {
     Sizes::LogNormal {
         median: Size {
             input: 400,
@@ -117,5 +117,48 @@ const fn log_normal() -> Sizes {
         input_sigma: 0.8,
         output_sigma: 0.6,
         most: 8_000,
+    }
+}
+
+/// Headers that lie, or that mean something else than they look like, beside a limit that is
+/// known: at most so much worse than without any headers, where 99.1 % are used.
+pub(super) fn misleading(all: &mut Vec<Scenario>) {
+    let lying = |level_headers| ServerConfig {
+        level_headers,
+        burst: MINUTE,
+        ..ServerConfig::default()
+    };
+    let windows = ServerConfig {
+        enforcement: Enforcement::FixedWindow,
+        ..ServerConfig::default()
+    };
+    for (what, server, used_least) in [
+        ("any part left", lying(LevelHeaders::WrongRemaining), 0.94),
+        (
+            "double of everything",
+            lying(LevelHeaders::WrongLimit),
+            0.98,
+        ),
+        ("levels of 2 s ago", lying(LevelHeaders::Late), 0.98),
+        ("windows of a minute", windows, 0.96),
+    ] {
+        let server = ServerConfig {
+            rpm: Some(RPM),
+            latency_ms_median: 500.0,
+            latency_sigma: 0.3,
+            ..server
+        };
+        let limit = LimitSpec::new("rpm", LimitKind::Requests, RPM, MINUTE);
+        let mut run = saturated(EngineConfig::new(vec![limit]), server, fixed(10), TIME);
+        run.client.grammar = HeaderGrammar::Openai;
+        let whole = Stretch::before(TIME);
+        all.push(Scenario {
+            name: format!("misleading headers: {what}"),
+            run,
+            checks: vec![
+                Check::goal("429s", Measure::Throttled, Stretch::WHOLE, 0.000_5),
+                Check::goal("used", Measure::FreeShare, whole, used_least),
+            ],
+        });
     }
 }
