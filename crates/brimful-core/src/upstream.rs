@@ -86,6 +86,7 @@ pub(crate) struct Upstream {
     told: Vec<Told>,
     learned: Vec<(Lane, Learned)>,
     first_alone: bool,
+    share_millionths: u32,
     cooldown: Cooldown,
     reach: Reach,
     condition: Condition,
@@ -122,6 +123,7 @@ impl Upstream {
             told: Vec::new(),
             learned: config.learned.clone(),
             first_alone: config.first_alone,
+            share_millionths: config.share_millionths,
             cooldown: Cooldown::default(),
             reach: Reach::default(),
             condition: Condition::default(),
@@ -142,6 +144,10 @@ impl Upstream {
             for told in &mut self.told {
                 told.redeclare(declared.0, declared.1);
             }
+        }
+        self.share_millionths = config.share_millionths;
+        for told in &mut self.told {
+            told.take_share(config.share_millionths);
         }
         self.usage_weights = config.usage_weights;
         self.weight = config.weight;
@@ -192,6 +198,7 @@ impl Upstream {
     pub(crate) fn told_mut(&mut self, lane: Lane) -> &mut Told {
         for number in self.told.len()..=usize::from(lane.0) {
             let mut told = Told::new(self.id, self.charge_rule, self.settlement);
+            told.take_share(self.share_millionths);
             let lane = self
                 .learned
                 .iter()

@@ -16,6 +16,7 @@ use super::{Found, Sent};
 pub(crate) struct FoundByLane {
     learning: Learning,
     declared: Vec<LimitSpec>,
+    share_millionths: u32,
     learned: Vec<(Lane, Learned)>,
     lanes: Vec<Option<Found>>,
 }
@@ -25,6 +26,7 @@ impl FoundByLane {
         Self {
             learning: config.learning,
             declared: config.limits.clone(),
+            share_millionths: config.share_millionths,
             learned: config.learned.clone(),
             lanes: Vec::new(),
         }
@@ -34,6 +36,10 @@ impl FoundByLane {
     pub(crate) fn reconfigure(&mut self, config: &UpstreamConfig) {
         if (self.learning, &self.declared) != (config.learning, &config.limits) {
             *self = Self::new(config);
+        }
+        self.share_millionths = config.share_millionths;
+        for found in self.lanes.iter_mut().flatten() {
+            found.take_share(config.share_millionths);
         }
     }
 
@@ -94,11 +100,15 @@ impl FoundByLane {
             self.lanes.resize_with(index + 1, || None);
         }
         let (learning, declared, learned) = (self.learning, &self.declared, &self.learned);
+        let share_millionths = self.share_millionths;
         self.lanes[index].get_or_insert_with(|| {
             let own = declared.iter().filter(|spec| spec.counts(lane));
             let own: Vec<LimitSpec> = own.cloned().collect();
             let known = learned.iter().find(|(of, _)| *of == lane);
-            Found::new(now, learning, &own, known.map(|(_, learned)| learned))
+            let known = known.map(|(_, learned)| learned);
+            let mut found = Found::new(now, learning, &own, known);
+            found.take_share(share_millionths);
+            found
         })
     }
 }

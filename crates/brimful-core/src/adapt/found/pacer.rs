@@ -9,7 +9,7 @@ const CATCH_UP: Duration = Duration::from_millis(5);
 
 /// Lets units start at a rate. What is large is paid for after it started.
 #[derive(Clone, Debug)]
-pub(super) struct Pacer {
+pub(in crate::adapt) struct Pacer {
     /// Nanoseconds for a unit.
     nanos: f64,
     next: Timestamp,
@@ -19,7 +19,7 @@ pub(super) struct Pacer {
 
 impl Pacer {
     /// At so many units a second, of which waiting saves up `burst`.
-    pub(super) fn new(per_s: f64, burst: u64) -> Self {
+    pub(in crate::adapt) fn new(per_s: f64, burst: u64) -> Self {
         let mut pacer = Self {
             nanos: 0.0,
             next: Timestamp::ZERO,
@@ -30,7 +30,7 @@ impl Pacer {
     }
 
     /// Another rate and burst from the next start on.
-    pub(super) fn set(&mut self, per_s: f64, burst: u64) {
+    pub(in crate::adapt) fn set(&mut self, per_s: f64, burst: u64) {
         self.nanos = 1e9 / per_s;
         self.catch_up = CATCH_UP.max(self.time(burst));
     }
@@ -40,12 +40,18 @@ impl Pacer {
     }
 
     /// The instant from which something may start.
-    pub(super) const fn earliest(&self) -> Timestamp {
+    pub(in crate::adapt) const fn earliest(&self) -> Timestamp {
         self.next
     }
 
-    pub(super) fn take(&mut self, now: Timestamp, units: u64) {
+    pub(in crate::adapt) fn take(&mut self, now: Timestamp, units: u64) {
         self.next = self.next.max(now - self.catch_up) + self.time(units);
+    }
+
+    /// What took `from` units turns out to take `to`.
+    pub(in crate::adapt) fn correct(&mut self, from: u64, to: u64) {
+        let less = self.time(from.saturating_sub(to));
+        self.next = self.next + self.time(to.saturating_sub(from)) - less;
     }
 }
 
