@@ -234,6 +234,9 @@ impl RunArgs {
         if !given("learn") {
             self.limits.learn = run.limits.learn;
         }
+        if !given("share") {
+            self.limits.share = run.limits.share;
+        }
         self.limits.default_output_tokens = run.limits.default_output_tokens;
         self.requests.model.clone_from(&run.requests.model);
         self.watch.seed = run.watch.seed;

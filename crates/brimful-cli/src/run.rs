@@ -220,8 +220,6 @@ fn run_options(args: &RunArgs, source: SourceOptions) -> anyhow::Result<RunOptio
     options.keep =
         identities.and_then(|who| state::keep(args, model.as_deref(), &limits.notes, &who));
     options.limits = limits.notes;
-    let share = args.limits.share.unwrap_or(units::Share::WHOLE);
-    options.share_percent = share.percent();
     options.journal.clone_from(&args.outputs.journal);
     options.durability = match args.outputs.durability {
         args::Durability::Power => Durability::Power,

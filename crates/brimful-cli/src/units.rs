@@ -106,6 +106,11 @@ impl Share {
         (u128::from(amount) * u128::from(self.0)).is_multiple_of(1_000_000)
     }
 
+    /// In millionths.
+    pub(crate) const fn millionths(self) -> u32 {
+        self.0
+    }
+
     /// In per cent.
     pub(crate) fn percent(self) -> f64 {
         f64::from(self.0) / 10_000.0

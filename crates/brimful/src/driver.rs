@@ -73,8 +73,6 @@ pub(crate) struct DriverOptions {
     pub(crate) lanes: Arc<ModelLanes>,
     /// How the engine's upstreams are reached, in their order.
     pub(crate) upstreams: Vec<UpstreamOptions>,
-    /// The part of every limit that the run takes, in per cent.
-    pub(crate) share_percent: f64,
     pub(crate) default_output_tokens: u64,
     pub(crate) price: Option<crate::report::Price>,
     pub(crate) spending_cap_usd: Option<f64>,
@@ -154,8 +152,9 @@ pub(crate) struct Driver<'a> {
     /// Answers of 404 and 405 before any other answer.
     misdirected: u32,
     keeping: Keeping,
-    /// Whether the engine's configuration was changed and the engine is to be told.
-    reconfigures: bool,
+    /// What there is to know of each limit of the configuration, in its order: the engine keeps
+    /// limits in that of their first appearance.
+    declared: Vec<LimitNote>,
     /// What people should know, each once.
     notices: Vec<Notice>,
 }
@@ -167,6 +166,7 @@ impl<'a> Driver<'a> {
     ) -> Result<(Self, Inbox), EngineConfigError> {
         let now = options.clock.now();
         keep::place_edges(&mut options.engine, &options.limits, now, unix_ms());
+        let declared = options.limits.clone();
         let keeper = options.keeper.take();
         let learns = options.upstreams.iter().any(|way| way.headers.is_some());
         if let Some(keeper) = keeper.as_ref().filter(|_| learns) {
@@ -204,7 +204,7 @@ impl<'a> Driver<'a> {
             source_finished: false,
             misdirected: 0,
             keeping: Keeping::nothing(),
-            reconfigures: false,
+            declared,
             notices: Vec::new(),
         };
         driver.name_limits();
@@ -455,10 +455,6 @@ impl<'a> Driver<'a> {
                 Output::Finish { request, outcome } => self.finish(request, outcome),
                 Output::Event(event) => self.event(now, event),
             }
-        }
-        if std::mem::take(&mut self.reconfigures) {
-            let config = Box::new(self.options.engine.clone());
-            return self.input_at(now, Input::Reconfigure(config));
         }
         let status = self.engine.status(now);
         if status.cooldown_until.is_some() {

@@ -69,9 +69,6 @@ pub struct RunOptions {
     pub upstreams: Vec<UpstreamOptions>,
     /// Limits and retry.
     pub engine: EngineConfig,
-    /// The share of limits that are learnt which the run takes, in per cent. Default 100. Limits
-    /// that are given have been reduced to it before.
-    pub share_percent: f64,
     /// Where levels of long windows are kept. `None`: nowhere, and none of earlier runs count.
     pub keep: Option<KeepOptions>,
     /// What else there is to know of each limit of the engine, in their order. One that is missing
@@ -105,7 +102,6 @@ impl RunOptions {
             target,
             upstreams,
             engine,
-            share_percent: 100.0,
             keep: None,
             limits: Vec::new(),
             journal: None,
@@ -294,7 +290,6 @@ impl Run {
             limits: options.limits.clone(),
             lanes: Arc::clone(&options.source.lanes),
             upstreams: options.upstreams.clone(),
-            share_percent: options.share_percent,
             // Announced only now: a run that cannot start disturbs no other.
             keeper: options.keep.take().map(Keeper::open),
             default_output_tokens: options.default_output_tokens,

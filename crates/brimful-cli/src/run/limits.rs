@@ -12,7 +12,7 @@ use brimful::models::{ModelGroup, ModelLanes};
 use brimful::source::UnitExpression;
 use brimful_core::{
     Budget, CUSTOM_KINDS, ChargeRule, Cost, Decision, EngineConfig, Lane, Learning, LimitKind,
-    LimitSpec, Ramp, RetryPolicy, Settlement, Shape, Timestamp,
+    LimitSpec, Ramp, RetryPolicy, Settlement, Shape, Timestamp, UpstreamConfig,
 };
 
 use brimful_providers::observe::HeaderGrammar;
@@ -26,6 +26,8 @@ use crate::units::{Burst, Share};
 pub(super) use concurrency::concurrency;
 pub(super) use several::several;
 
+/// Told where nothing limits a run but what it learns.
+const NO_LIMIT: &str = "no limit is given: it is learnt while the run goes on (--learn off: none)";
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -84,25 +86,10 @@ pub(super) fn limits(
         Duration::ZERO,
         Source::Given,
     ));
-    let learns = flags.learn == Switch::On;
-    let is_rated = specs.iter().any(|spec| spec.kind != LimitKind::Concurrency);
-    let headers = learns.then_some(profile.replies.headers);
     let mut engine = engine(args, &profile.charge_for(model.unwrap_or_default()), specs);
-    let refuses = profile.replies.refuses;
-    engine.upstreams[0].learning = match flags.learn {
-        Switch::Off => Learning::Off,
-        Switch::On if refuses || is_rated => Learning::Limits,
-        // It never says no: what helps is to ask for no more than it can do.
-        Switch::On if flags.concurrency == "auto" => Learning::Concurrency,
-        Switch::On => Learning::Off,
-    };
-    // Only a reply can tell what is allowed.
-    let names = headers.is_some_and(|grammar| grammar != HeaderGrammar::None);
-    engine.upstreams[0].first_alone = names && !is_rated;
-    if learns && !is_rated {
-        told.push(
-            "no limit is given: it is learnt while the run goes on (--learn off: none)".into(),
-        );
+    let headers = learn(&mut engine.upstreams[0], flags, profile);
+    if flags.learn == Switch::On && !is_rated(&engine.upstreams[0].limits) {
+        told.push(NO_LIMIT.into());
     }
     // Which is where values out of range are found.
     engine.check().map_err(|error| usage(error.to_string()))?;
@@ -114,6 +101,35 @@ pub(super) fn limits(
         headers: vec![headers],
         told,
     })
+}
+
+/// Says what is found out about an upstream of which the flags declare so much, and how its replies
+/// name limits, where they are listened to.
+fn learn(
+    upstream: &mut UpstreamConfig,
+    flags: &LimitArgs,
+    profile: &Profile,
+) -> Option<HeaderGrammar> {
+    let is_rated = is_rated(&upstream.limits);
+    upstream.learning = match flags.learn {
+        Switch::Off => Learning::Off,
+        Switch::On if profile.replies.refuses || is_rated => Learning::Limits,
+        // It never says no: what helps is to ask for no more than it can do.
+        Switch::On if flags.concurrency == "auto" => Learning::Concurrency,
+        Switch::On => Learning::Off,
+    };
+    let grammar = profile.replies.headers;
+    let headers = (flags.learn == Switch::On).then_some(grammar);
+    // Only a reply can tell what is allowed.
+    let names = headers.is_some_and(|grammar| grammar != HeaderGrammar::None);
+    upstream.first_alone = names && !is_rated;
+    headers
+}
+
+fn is_rated(limits: &[LimitSpec]) -> bool {
+    limits
+        .iter()
+        .any(|spec| spec.kind != LimitKind::Concurrency)
 }
 
 /// What the flags declare, and what the provider publishes for the tier that they name.
@@ -153,6 +169,7 @@ fn engine(args: &RunArgs, charging: &Charging, specs: Vec<LimitSpec>) -> EngineC
         None => charging.settlement(),
     };
     config.upstreams[0].usage_weights = charging.weights();
+    config.upstreams[0].share_millionths = args.limits.share.unwrap_or(Share::WHOLE).millionths();
     config.seed = args.watch.seed;
     config
 }

@@ -104,12 +104,17 @@ fn what_is_not_to_be_learnt_is_not() {
 fn of_a_learnt_limit_too_a_run_takes_its_share() {
     let mock = Mock::start("--rpm 6000");
     let (dir, state) = (TestDir::new(), TestDir::new());
-    run(&dir, &mock, &state, "--repeat 20 --share 50%").exits(0);
-    let found = limits(&dir);
-    for (name, amount) in [("told-rpm", 6000), ("share of told-rpm", 3000)] {
-        let expected = (name.to_owned(), amount, "learned".to_owned());
-        assert!(found.contains(&expected), "{found:?}");
-    }
+    // All of it lets 40 start at once; a thousandth, one in 10 s.
+    run(
+        &dir,
+        &mock,
+        &state,
+        "--repeat 40 --share 0.1% --deadline 2s",
+    )
+    .exits(4);
+    assert!(mock.count("answered") < 10, "{}", mock.count("answered"));
+    let learned = ("told-rpm".to_owned(), 6000, "learned".to_owned());
+    assert!(limits(&dir).contains(&learned), "what the server said");
 }
 
 #[test]

@@ -143,7 +143,10 @@ fn limits_of_the_run_are_shared_by_all_its_upstreams() {
         one.url(),
         two.url()
     );
-    run(&dir, &config).args("--deadline 1s").exits(4);
+    // Else the second would learn its own limits below the shared ones, beginning slowly.
+    run(&dir, &config)
+        .args("--deadline 1s --learn off")
+        .exits(4);
     let (one, two) = (one.count("answered"), two.count("answered"));
     assert_eq!(one + two, 10);
     assert!(one <= 4, "{one}");
@@ -190,6 +193,55 @@ fn a_live_run_follows_its_configuration_file_and_passes_over_one_that_is_wrong()
     assert!(joined.count("answered") > 0);
     let summary = dir.summary("out.jsonl");
     assert!(upstream(&summary, "joined")["answered"].as_u64() > Some(0));
+}
+
+#[test]
+fn a_limit_that_joins_a_daily_one_keeps_its_own_window() {
+    let mock = Mock::start("--latency 20ms");
+    let (dir, state) = (TestDir::new(), TestDir::new());
+    dir.write_batch("in.jsonl", 5_000);
+    let config = |rate: &str| {
+        format!(
+            "[run]\nbase-url = \"{}\"\nrpd = 100_000\ndaily-reset = \"00:00@UTC\"\n\
+             concurrency = 1\n{rate}",
+            mock.url()
+        )
+    };
+    dir.write("brimful.toml", config(""));
+    let running = dir
+        .brimful("run in.jsonl -o out.jsonl --config brimful.toml --durability process")
+        .args("--learn off --state-dir")
+        .arg(state.path(""))
+        .start();
+    until("the first answer", || {
+        (mock.count("answered") > 0).then_some(())
+    });
+    dir.write("brimful.toml", config("rpm = 60_000\n"));
+    until("the change is told", || {
+        let said = running.stderr_so_far();
+        said.contains("configuration as it is now").then_some(())
+    });
+    // Resets are looked after whenever state is saved.
+    let saved = || {
+        let files = state.names().into_iter();
+        let file = files.filter(|name| name.ends_with(".state.json")).next()?;
+        std::fs::read(state.path(&file)).ok()
+    };
+    for _ in 0..3 {
+        let before = saved();
+        until("state is saved", || (saved() != before).then_some(()));
+    }
+    let process = rustix::process::Pid::from_raw(running.id()).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    running.wait();
+    let summary = dir.summary("out.jsonl");
+    let limits = summary["limits"].as_array().unwrap();
+    let window = |name: &str| {
+        let found = limits.iter().find(|limit| limit["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {limits:?}"))["window_s"].as_f64()
+    };
+    assert_eq!(window("rpm"), Some(60.0));
+    assert_eq!(window("rpd"), Some(86_400.0));
 }
 
 #[test]

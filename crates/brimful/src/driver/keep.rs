@@ -38,6 +38,7 @@ impl Keeping {
 }
 
 /// Puts the edges of daily limits where they are by the clock of now. Whether any has moved.
+/// `notes`: of the configuration's limits, in its order.
 pub(super) fn place_edges(
     config: &mut EngineConfig,
     notes: &[LimitNote],
@@ -130,7 +131,7 @@ impl Driver<'_> {
     /// Days have 23 or 25 hours when clocks change, and a machine that slept is late.
     fn look_at_resets(&mut self, now: Timestamp) {
         let options = &mut self.options;
-        if place_edges(&mut options.engine, &options.limits, now, unix_ms()) {
+        if place_edges(&mut options.engine, &self.declared, now, unix_ms()) {
             let config = Box::new(options.engine.clone());
             self.input_at(now, Input::Reconfigure(config));
         }

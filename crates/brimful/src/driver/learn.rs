@@ -1,6 +1,6 @@
 //! What replies say of limits, on its way to the engine, and what is learnt, on its way to people.
 
-use brimful_core::{AttemptId, Event, Input, Observation, Shape, Timestamp};
+use brimful_core::{AttemptId, Event, Input, Observation, Timestamp};
 use serde_json::json;
 
 use super::Driver;
@@ -52,7 +52,6 @@ impl Driver<'_> {
         let Some((what, text)) = told(event) else {
             return;
         };
-        self.take_a_share(event);
         // Limits that are learnt come after those that were known.
         self.name_limits();
         let mut line = what;
@@ -60,52 +59,6 @@ impl Driver<'_> {
         self.outputs.event(&line);
         self.notice(Notice::info(text));
     }
-}
-
-impl Driver<'_> {
-    /// Of a limit that was learnt, too, a run takes the share that it was given: beside what the
-    /// server allows there is a limit of our own.
-    fn take_a_share(&mut self, event: &Event) {
-        let percent = self.options.share_percent;
-        let (Event::LimitLearned { limit, .. } | Event::LimitChanged { limit, .. }) = event else {
-            return;
-        };
-        if percent >= 100.0 {
-            return;
-        }
-        let limits = self.engine.limits();
-        let Some(learnt) = limits.iter().find(|known| known.spec.name == *limit) else {
-            return;
-        };
-        let upstream = learnt.upstream.map_or(0, |upstream| upstream.index());
-        let mut ours = learnt.spec.clone();
-        ours.name = format!("share of {limit}");
-        ours.amount = share_of(ours.amount, percent);
-        (ours.shape, ours.burst, ours.edge) = (Shape::Paced, None, None);
-        let Some(upstream) = self.options.engine.upstreams.get_mut(upstream) else {
-            return;
-        };
-        match upstream
-            .limits
-            .iter_mut()
-            .find(|known| known.name == ours.name)
-        {
-            Some(known) => *known = ours,
-            None => upstream.limits.push(ours),
-        }
-        self.reconfigures = true;
-    }
-}
-
-/// Rounded down, but at least one.
-#[expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a share is given with few digits"
-)]
-fn share_of(amount: u64, percent: f64) -> u64 {
-    ((amount as f64 * percent / 100.0 + 1e-6) as u64).max(1)
 }
 
 /// What happened, for programs and for people; `None` for what concerns no limit.

@@ -39,7 +39,8 @@ impl Driver<'_> {
             }
         }
         self.input_at(now, Input::Reconfigure(Box::new(engine.clone())));
-        self.options.limits = self.in_order(&engine, limits);
+        self.options.limits = self.in_order(&engine, limits.clone());
+        self.declared = limits;
         self.options.engine = engine;
         self.name_limits();
         self.outputs.event(&json!({

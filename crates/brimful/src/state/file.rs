@@ -87,21 +87,35 @@ impl UpstreamState {
         levels::sum(levels.unwrap_or_default(), counts, window_ms, now_unix_ms)
     }
 
+    /// The levels of a limit, by run.
+    pub(super) fn levels_of(
+        &self,
+        model: &str,
+        counts: &str,
+        window_ms: u64,
+    ) -> impl Iterator<Item = &LevelState> {
+        let levels = self.models.get(model).map(|model| &model.levels[..]);
+        let levels = levels.unwrap_or_default().iter();
+        levels.filter(move |level| level.is_of(counts, window_ms))
+    }
+
     /// Puts a run's levels in place of those that it had found, and drops what counts no more.
     ///
-    /// What a run saves contains what earlier runs took. Levels of `others`, which go on besides,
-    /// stay: what they had taken before then counts twice, which errs to the safe side.
+    /// What a run saves contains `taken_up`, which earlier runs had saved when it began. Levels of
+    /// `others`, which go on besides, stay, and so does what was saved since by runs that have ended:
+    /// what those had taken before then counts twice, which errs to the safe side.
     pub fn put_levels(
         &mut self,
         model: &str,
         ours: Vec<LevelState>,
         run: &str,
+        taken_up: &[LevelState],
         others: &[Other],
         now_unix_ms: u64,
     ) {
         let others = others.iter().map(|other| other.run.clone()).collect();
         let model = self.models.entry(model.to_owned()).or_default();
-        levels::put(&mut model.levels, ours, run, &others, now_unix_ms);
+        levels::put(&mut model.levels, ours, run, taken_up, &others, now_unix_ms);
         model.saved_unix_ms = now_unix_ms;
     }
 }

@@ -3,11 +3,11 @@
 //! Saving is done by a thread of its own, since a file system may take its time and the driver must
 //! not. What cannot be saved is told once; the run goes on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use brimful_core::Learned;
 
@@ -67,17 +67,36 @@ pub(crate) struct Picture {
 pub(crate) struct Keeper {
     folder: StateDir,
     share_percent: f64,
+    /// By the number of the upstream in the engine.
+    upstreams: Vec<Names>,
+    /// One for each key: a provider counts together what several upstreams with it send.
     kept: Vec<Kept>,
+    opened: Instant,
     notices: Vec<String>,
+}
+
+/// Where the state of an upstream lies.
+#[derive(Debug)]
+struct Names {
+    /// Number of its key.
+    kept: usize,
+    model: String,
+    learned_as: String,
+}
+
+impl Names {
+    fn model_of<'a>(&'a self, models: Option<&'a str>) -> &'a str {
+        models.unwrap_or(&self.model)
+    }
 }
 
 #[derive(Debug)]
 struct Kept {
     key: UpstreamKey,
-    model: String,
-    learned_as: String,
     presence: Option<Presence>,
     found: UpstreamState,
+    /// What of that the engine was given, by model: what this run saves contains it.
+    taken_up: BTreeMap<String, Vec<LevelState>>,
     /// Other runs that were told of.
     told: BTreeSet<String>,
     /// Whether a failure was told.
@@ -90,22 +109,31 @@ impl Keeper {
         let mut keeper = Self {
             folder: options.folder,
             share_percent: options.share_percent,
+            upstreams: Vec::new(),
             kept: Vec::new(),
+            opened: Instant::now(),
             notices: Vec::new(),
         };
         for upstream in options.upstreams {
-            let kept = keeper.kept(upstream);
-            keeper.kept.push(kept);
+            let known = keeper.kept.iter();
+            let known = known
+                .map(|kept| &kept.key)
+                .position(|key| *key == upstream.key);
+            let kept = known.unwrap_or_else(|| {
+                let kept = keeper.kept(upstream.key);
+                keeper.kept.push(kept);
+                keeper.kept.len() - 1
+            });
+            keeper.upstreams.push(Names {
+                kept,
+                model: upstream.model,
+                learned_as: upstream.learned_as,
+            });
         }
         keeper
     }
 
-    fn kept(&mut self, upstream: KeptUpstream) -> Kept {
-        let KeptUpstream {
-            key,
-            model,
-            learned_as,
-        } = upstream;
+    fn kept(&mut self, key: UpstreamKey) -> Kept {
         let found = match self.folder.load(&key) {
             Ok((found, notes)) => {
                 self.notices.extend(notes);
@@ -122,10 +150,9 @@ impl Keeper {
             .ok();
         let mut kept = Kept {
             key,
-            model,
-            learned_as,
             presence,
             found,
+            taken_up: BTreeMap::new(),
             told: BTreeSet::new(),
             failed: false,
         };
@@ -141,18 +168,22 @@ impl Keeper {
 
     /// What runs before this one have taken from a limit, oldest first.
     pub(crate) fn level(
-        &self,
+        &mut self,
         upstream: usize,
         models: Option<&str>,
         counts: &str,
         window: Duration,
     ) -> Vec<brimful_core::Taken> {
-        let Some(kept) = self.kept.get(upstream) else {
+        let Some(names) = self.upstreams.get(upstream) else {
             return Vec::new();
         };
         let now = unix_ms();
-        let model = models.unwrap_or(&kept.model);
-        let taken = kept.found.level(model, counts, millis(window), now);
+        let (kept, model) = (&mut self.kept[names.kept], names.model_of(models));
+        let window = millis(window);
+        let taken = kept.found.level(model, counts, window, now);
+        let taken_up = kept.taken_up.entry(model.to_owned()).or_default();
+        let found = kept.found.levels_of(model, counts, window);
+        taken_up.extend(found.cloned());
         let ago = |taken: &Taken| brimful_core::Taken {
             age: Duration::from_millis(now.saturating_sub(taken.at_unix_ms)),
             units: taken.units,
@@ -163,8 +194,9 @@ impl Keeper {
     /// What runs before this one have learnt of a lane. `models`: those of the lane, if it has some
     /// of its own.
     pub(crate) fn learned(&self, upstream: usize, models: Option<&str>) -> Option<Learned> {
-        let kept = self.kept.get(upstream)?;
-        let model = kept.found.models.get(models.unwrap_or(&kept.learned_as))?;
+        let names = self.upstreams.get(upstream)?;
+        let model = models.unwrap_or(&names.learned_as);
+        let model = self.kept[names.kept].found.models.get(model)?;
         model.learned.as_ref().map(LearnedState::to_core)
     }
 
@@ -194,19 +226,25 @@ impl Keeper {
     fn save(&mut self, picture: &(u64, Picture)) -> Vec<String> {
         let (now, picture) = picture;
         let mut notices = Vec::new();
+        let (upstreams, since) = (&self.upstreams, self.opened.elapsed());
         for (number, kept) in self.kept.iter_mut().enumerate() {
             let others = kept.others();
             notices.extend(kept.meet(&others, self.share_percent));
+            let names = |of: usize| upstreams.get(of).filter(|names| names.kept == number);
             let levels = picture.levels.iter();
-            let levels: Vec<&Level> = levels.filter(|level| level.upstream == number).collect();
+            let levels = levels.filter_map(|level| Some((names(level.upstream)?, level)));
+            let levels = together(levels, since);
             let learned = picture.learned.iter();
-            let learned: Vec<_> = learned.filter(|(of, ..)| *of == number).collect();
+            let learned = learned.filter_map(|(of, models, learned)| {
+                let names = names(*of)?;
+                Some((models.as_deref().unwrap_or(&names.learned_as), learned))
+            });
+            let learned: Vec<_> = learned.collect();
             if levels.is_empty() && learned.is_empty() {
                 continue;
             }
             let saved = kept.save(&self.folder, &levels, &others, *now, |state| {
-                for (_, models, learned) in learned {
-                    let model = models.as_deref().unwrap_or(&kept.learned_as);
+                for (model, learned) in learned {
                     if let Some(learned) = LearnedState::of(learned, *now) {
                         state.put_learned(model, learned);
                     }
@@ -260,28 +298,45 @@ impl Kept {
     fn save(
         &self,
         folder: &StateDir,
-        levels: &[&Level],
+        levels: &BTreeMap<&str, Vec<Level>>,
         others: &[Other],
         now: u64,
         more: impl FnOnce(&mut UpstreamState),
     ) -> Result<Vec<String>, StateError> {
         let run = self.presence.as_ref().map_or("", Presence::run);
         folder.update(&self.key, |state| {
-            let mut models: Vec<&str> = levels.iter().map(|level| self.model_of(level)).collect();
-            models.sort_unstable();
-            models.dedup();
-            for model in models {
-                let ours = levels.iter().filter(|level| self.model_of(level) == model);
-                let ours = ours.map(|level| level_state(level, run, now)).collect();
-                state.put_levels(model, ours, run, others, now);
+            for (model, levels) in levels {
+                let ours = levels.iter().map(|level| level_state(level, run, now));
+                let taken_up = self.taken_up.get(*model).map(Vec::as_slice);
+                let taken_up = taken_up.unwrap_or_default();
+                state.put_levels(model, ours.collect(), run, taken_up, others, now);
             }
             more(state);
         })
     }
+}
 
-    fn model_of<'a>(&'a self, level: &'a Level) -> &'a str {
-        level.models.as_deref().unwrap_or(&self.model)
+/// Levels under one key, by model. Where several upstreams count the same, each of them was given
+/// all that earlier runs have taken, which counts once; what they took `since` adds up.
+fn together<'a>(
+    levels: impl Iterator<Item = (&'a Names, &'a Level)>,
+    since: Duration,
+) -> BTreeMap<&'a str, Vec<Level>> {
+    let mut together: BTreeMap<&str, Vec<Level>> = BTreeMap::new();
+    for (names, level) in levels {
+        let model = names.model_of(level.models.as_deref());
+        let known = together.entry(model).or_default();
+        let same =
+            |known: &&mut Level| (&known.counts, known.window) == (&level.counts, level.window);
+        match known.iter_mut().find(same) {
+            Some(known) => {
+                let ours = level.taken.iter().filter(|taken| taken.age <= since);
+                known.taken.extend(ours);
+            }
+            None => known.push(level.clone()),
+        }
     }
+    together
 }
 
 fn level_state(level: &Level, run: &str, now: u64) -> LevelState {
@@ -377,7 +432,7 @@ mod tests {
         }
     }
 
-    fn units(keeper: &Keeper, models: Option<&str>) -> u64 {
+    fn units(keeper: &mut Keeper, models: Option<&str>) -> u64 {
         let taken = keeper.level(0, models, "requests", DAY);
         assert!(taken.iter().all(|taken| taken.age.as_secs() / 10 == 6));
         taken.iter().map(|taken| taken.units).sum()
@@ -390,7 +445,7 @@ mod tests {
         for n in 0..4 {
             let mut keeper = Keeper::open(options(&folder, 100.0));
             assert_eq!(keeper.take_notices(), [""; 0]);
-            let (all, some) = (units(&keeper, None), units(&keeper, Some("big*")));
+            let (all, some) = (units(&mut keeper, None), units(&mut keeper, Some("big*")));
             assert_eq!(
                 (all, some),
                 (7 * n, 5 * n),
@@ -407,6 +462,58 @@ mod tests {
                 [""; 0]
             );
         }
+    }
+
+    #[test]
+    fn upstreams_with_one_key_are_one_run_and_their_levels_add_up_once() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = StateDir::open(home.path()).unwrap();
+        let taken = |seconds, units| {
+            let age = Duration::from_secs(seconds);
+            brimful_core::Taken { age, units }
+        };
+        let mut all = 0;
+        for _ in 0..3 {
+            let mut options = options(&folder, 100.0);
+            options.upstreams.push(options.upstreams[0].clone());
+            let mut keeper = Keeper::open(options);
+            let sum = |keeper: &mut Keeper, upstream| -> u64 {
+                let taken = keeper.level(upstream, None, "requests", DAY);
+                taken.iter().map(|taken| taken.units).sum()
+            };
+            assert_eq!((sum(&mut keeper, 0), sum(&mut keeper, 1)), (all, all));
+            assert_eq!(keeper.take_notices(), [""; 0], "nobody else is there");
+            let of = |upstream, units| Level {
+                upstream,
+                taken: vec![taken(60, all), taken(0, units)],
+                ..level(None, 0)
+            };
+            let levels = vec![of(0, 7), of(1, 5)];
+            let notices = keeper.saver().finish(Picture {
+                levels,
+                ..Picture::default()
+            });
+            assert_eq!(notices, [""; 0]);
+            all += 12;
+        }
+    }
+
+    #[test]
+    fn what_a_run_did_not_take_up_is_left_as_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = StateDir::open(home.path()).unwrap();
+        let save = |keeper: Keeper, units| {
+            let levels = vec![level(None, units)];
+            keeper.saver().finish(Picture {
+                levels,
+                ..Picture::default()
+            })
+        };
+        save(Keeper::open(options(&folder, 100.0)), 30);
+        // Its limit came by a retune.
+        save(Keeper::open(options(&folder, 100.0)), 4);
+        let mut keeper = Keeper::open(options(&folder, 100.0));
+        assert_eq!(units(&mut keeper, None), 34);
     }
 
     #[test]

@@ -83,12 +83,21 @@ pub(super) fn put(
     levels: &mut Vec<LevelState>,
     ours: Vec<LevelState>,
     run: &str,
+    taken_up: &[LevelState],
     others: &HashSet<String>,
     now_unix_ms: u64,
 ) {
     let replaced = |level: &LevelState| {
         let of_ours = |other: &LevelState| other.is_of(&level.counts, level.window_ms);
-        level.run == run || (!others.contains(&level.run) && ours.iter().any(of_ours))
+        // What was saved since we began is not in ours, even if its run has ended.
+        let is_in_ours = |known: &LevelState| {
+            known.is_of(&level.counts, level.window_ms)
+                && (&known.run, known.saved_unix_ms) == (&level.run, level.saved_unix_ms)
+        };
+        level.run == run
+            || (!others.contains(&level.run)
+                && taken_up.iter().any(is_in_ours)
+                && ours.iter().any(of_ours))
     };
     levels.retain(|level| !replaced(level) && level.current(now_unix_ms).next().is_some());
     let kept = ours.into_iter().filter(|level| !level.taken.is_empty());
@@ -180,14 +189,43 @@ mod tests {
             level("alive", NOW - 40, &[(NOW - 40, 4)]),
             level("old", 0, &[(1, 1)]),
         ];
+        let found = levels.clone();
         let others = HashSet::from(["alive".to_owned()]);
         let ours = level("me", NOW, &[(NOW - 50, 9), (NOW, 1)]);
-        put(&mut levels, vec![ours.clone()], "me", &others, NOW);
+        put(&mut levels, vec![ours.clone()], "me", &found, &others, NOW);
         let runs: Vec<&str> = levels.iter().map(|level| level.run.as_str()).collect();
         assert_eq!(runs, ["alive", "me"]);
-        put(&mut levels, vec![ours], "me", &HashSet::new(), NOW);
-        assert_eq!(levels.len(), 1, "the other has ended, its part is in ours");
+        put(&mut levels, vec![ours], "me", &found, &HashSet::new(), NOW);
+        assert_eq!(
+            levels.len(),
+            1,
+            "the other has taken nothing more and ended"
+        );
         assert_eq!(summed(&levels, NOW), [(NOW, 10)]);
+    }
+
+    #[test]
+    fn what_another_run_took_after_it_was_found_stays_when_that_run_ends() {
+        let found = [level("other", NOW - 90, &[(NOW - 90, 100)])];
+        let mut levels = vec![
+            level("other", NOW - 10, &[(NOW - 10, 500)]),
+            level("later", NOW - 20, &[(NOW - 20, 7)]),
+        ];
+        let ours = level("me", NOW, &[(NOW - 90, 100), (NOW, 1)]);
+        put(&mut levels, vec![ours], "me", &found, &HashSet::new(), NOW);
+        let units: u64 = summed(&levels, NOW).iter().map(|(_, units)| units).sum();
+        assert_eq!(units, 608, "100 twice, which errs to the safe side");
+        let later = NOW + 27 * 3_600_000;
+        let ours = level("me", later, &[(later, 1)]);
+        put(
+            &mut levels,
+            vec![ours],
+            "me",
+            &found,
+            &HashSet::new(),
+            later,
+        );
+        assert_eq!(levels.len(), 1, "until their window has passed");
     }
 
     #[test]
@@ -197,7 +235,8 @@ mod tests {
             ..level("ended", NOW, &[(NOW, 5)])
         }];
         let ours = level("me", NOW, &[(NOW, 1)]);
-        put(&mut levels, vec![ours], "me", &HashSet::new(), NOW);
+        let found = levels.clone();
+        put(&mut levels, vec![ours], "me", &found, &HashSet::new(), NOW);
         assert_eq!(levels.len(), 2);
     }
 

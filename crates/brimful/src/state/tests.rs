@@ -27,7 +27,7 @@ fn level(run: &str, units: u64) -> LevelState {
 
 fn save(state: &StateDir, upstream: &UpstreamKey, units: u64) -> Vec<String> {
     let put = |kept: &mut UpstreamState| {
-        kept.put_levels("m", vec![level("run", units)], "run", &[], NOW);
+        kept.put_levels("m", vec![level("run", units)], "run", &[], &[], NOW);
     };
     state.update(upstream, put).unwrap()
 }
@@ -231,7 +231,7 @@ fn threads_that_change_one_file_lose_nothing_of_each_other() {
                 for n in 0..10 {
                     let run = format!("{thread}-{n}");
                     let put = |kept: &mut UpstreamState| {
-                        kept.put_levels(&run, vec![level(&run, 1)], &run, &[], NOW);
+                        kept.put_levels(&run, vec![level(&run, 1)], &run, &[], &[], NOW);
                     };
                     state.update(upstream, put).unwrap();
                 }

@@ -8,9 +8,10 @@ use brimful_core::{EngineConfig, Lane, LimitKind, LimitSpec, Role, UpstreamConfi
 use brimful_providers::observe::HeaderGrammar;
 use brimful_providers::profile::Profile;
 
-use super::{Declared, Limits, concurrency, declare, engine, spec};
+use super::{Declared, Limits, NO_LIMIT, concurrency, declare, engine, is_rated, learn, spec};
 use crate::args::{LimitArgs, RunArgs, Switch, UpstreamArgs};
 use crate::run::{provider, usage};
+use crate::units::Share;
 
 /// As [`super::limits`], for the upstreams of the configuration file. `model`: that of the
 /// requests, where it is known.
@@ -44,7 +45,9 @@ pub(in crate::run) fn several(args: &RunArgs, model: Option<&str>) -> anyhow::Re
     config.upstreams.clear();
     config.shared = all.specs(&args.limits, generic, shared);
     if args.limits.concurrency != "auto" {
-        config.shared.push(all.places(concurrency(args, model)?));
+        config
+            .shared
+            .push(all.places(&args.limits, concurrency(args, model)?));
     }
     let mut headers = Vec::new();
     let parts = args.upstreams.iter().zip(own).zip(&served);
@@ -52,6 +55,14 @@ pub(in crate::run) fn several(args: &RunArgs, model: Option<&str>) -> anyhow::Re
         let (made, grammar) = all.upstream(upstream, own, served.as_ref(), model, &config)?;
         config.upstreams.push(made);
         headers.push(grammar);
+    }
+    let learns = args
+        .upstreams
+        .iter()
+        .any(|own| own.run.limits.learn == Switch::On);
+    let specs = config.upstreams.iter().map(|own| &own.limits);
+    if learns && !specs.chain([&config.shared]).any(|specs| is_rated(specs)) {
+        all.told.push(NO_LIMIT.into());
     }
     config.check().map_err(|error| usage(error.to_string()))?;
     Ok(Limits {
@@ -86,11 +97,11 @@ impl Combined {
         specs
     }
 
-    fn places(&mut self, amount: u64) -> LimitSpec {
+    fn places(&mut self, flags: &LimitArgs, amount: u64) -> LimitSpec {
         let counts = counts(LimitKind::Concurrency);
         let note = LimitNote::new(counts, std::time::Duration::ZERO, Source::Given);
         self.notes.push(note);
-        LimitSpec::concurrency(amount)
+        LimitSpec::concurrency(flags.share.unwrap_or(Share::WHOLE).of(amount))
     }
 
     /// An upstream as the engine knows it, and how its replies name limits.
@@ -106,11 +117,7 @@ impl Combined {
         let profile = provider::whose_limits(run);
         let model = own_name(upstream, model);
         let mut limits = self.specs(&run.limits, profile, declared);
-        let is_rated = !limits.is_empty();
-        limits.push(self.places(concurrency(run, model)?));
-        let learns = run.limits.learn == Switch::On;
-        let grammar = Some(profile.replies.headers);
-        let grammar = grammar.filter(|known| learns && *known != HeaderGrammar::None);
+        limits.push(self.places(&run.limits, concurrency(run, model)?));
         let charging = profile.charge_for(model.unwrap_or_default());
         let mut made = engine(run, &charging, limits).upstreams.remove(0);
         made.name = name(upstream, config)?;
@@ -124,9 +131,8 @@ impl Combined {
             let lanes = self.lanes.lanes_of(group).into_iter();
             lanes.map(Lane).collect()
         });
-        // Only a reply can tell what is allowed.
-        made.first_alone = grammar.is_some() && !is_rated;
-        Ok((made, grammar))
+        let headers = learn(&mut made, &run.limits, profile);
+        Ok((made, headers))
     }
 }
 

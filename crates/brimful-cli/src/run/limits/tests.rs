@@ -1,7 +1,8 @@
 use clap::Parser as _;
 
 use super::*;
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, UpstreamArgs};
+use crate::config::UpstreamTable;
 
 fn of(flags: &[&str]) -> anyhow::Result<Limits> {
     let argv = "brimful run in.jsonl -o out.jsonl --provider mock".split_whitespace();
@@ -299,5 +300,57 @@ fn flags_that_contradict_each_other_or_have_no_effect_are_refused() {
     ] {
         let error = specs(flags).unwrap_err().to_string();
         assert!(error.contains(told), "{flags}: {error}");
+    }
+}
+
+#[test]
+fn several_upstreams_learn_as_one_does() {
+    let of = |provider: &str, flags: &str| {
+        let argv = format!("brimful run in.jsonl -o out.jsonl --provider {provider} {flags}");
+        let cli = Cli::parse_from(argv.split_whitespace());
+        let Command::Run(own) = cli.command else {
+            panic!("the command is run")
+        };
+        own
+    };
+    for (provider, flags) in [
+        ("openai", ""),
+        ("openai", "--rpm 60"),
+        ("openai", "--learn off"),
+        ("openai", "--limit slots=4,of=in_flight"),
+        ("vllm", "--base-url http://127.0.0.1:9/v1"),
+        ("vllm", "--base-url http://127.0.0.1:9/v1 --rpm 60"),
+        ("openai", "--rpm 600 --share 12.5%"),
+    ] {
+        let own = of(provider, flags);
+        let alone = limits(&own, None, concurrency(&own, None).unwrap()).unwrap();
+        let mut both = of("openai", "");
+        both.upstreams = ["one", "two"]
+            .map(|name| UpstreamArgs {
+                table: UpstreamTable {
+                    place: "brimful.toml:1".to_owned(),
+                    name: Some(name.to_owned()),
+                    weight: 1,
+                    fallback_after: None,
+                    models: None,
+                    flags: Vec::new(),
+                },
+                run: *of(provider, flags),
+            })
+            .into();
+        let both = several(&both, None).unwrap();
+        for upstream in &both.engine.upstreams {
+            let alone = &alone.engine.upstreams[0];
+            assert_eq!(upstream.learning, alone.learning, "{provider} {flags}");
+            assert_eq!(
+                upstream.first_alone, alone.first_alone,
+                "{provider} {flags}"
+            );
+            assert_eq!(upstream.share_millionths, alone.share_millionths);
+            assert_eq!(upstream.limits, alone.limits, "{provider} {flags}");
+        }
+        assert_eq!(both.headers, [alone.headers[0]; 2]);
+        let is_told = |limits: &Limits| limits.told.iter().any(|text| text == NO_LIMIT);
+        assert_eq!(is_told(&both), is_told(&alone), "{provider} {flags}");
     }
 }
