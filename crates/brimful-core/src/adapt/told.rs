@@ -29,6 +29,9 @@ const LIMITS_MAX: usize = 16;
 const CHANGES_AFTER: u32 = 3;
 /// What the use of others must change by to be told, in thousandths of the rate.
 const FOREIGN_STEP: u32 = 50;
+/// Tokens that no single answer takes. What is said to have taken more is an error of the server's,
+/// and stays what was reserved for it.
+const USAGE_MOST: u64 = 1 << 26;
 
 /// All limits that the server names, and what it takes for requests.
 #[derive(Clone, Debug)]
@@ -207,6 +210,9 @@ impl Told {
 
     /// An attempt was answered.
     pub(crate) fn ended(&mut self, now: Timestamp, cost: &Cost, usage: &Usage) {
+        if usage.input.max(usage.output) > USAGE_MOST {
+            return;
+        }
         self.own.ended(now, cost, usage);
         for index in 0..self.limits.len() {
             let kind = self.limits[index].mirror.kind;
@@ -396,7 +402,8 @@ impl Told {
         let since = i64::try_from(model.times(since.unsigned_abs())).unwrap_or(i64::MAX);
         let known = named.restarts.as_ref();
         let left = seen.least.unwrap_or(0);
-        if let Some(window) = Window::seen(known, mark, (up_to, since), left, reset) {
+        let times = (named.mirror.window, reset);
+        if let Some(window) = Window::seen(known, mark, (up_to, since), left, times) {
             named.restarts = Some(window);
             named.doubt_changed();
         }
@@ -481,11 +488,12 @@ impl Told {
             return known;
         }
         let amount = reading.limit.filter(|amount| *amount > 0)?;
-        // Nobody allows as much in an hour as in a minute: one of the two windows was a guess.
-        let alike = self
-            .limits
-            .iter()
-            .position(|named| named.mirror.kind == reading.kind && named.mirror.amount == amount);
+        // Nobody allows as much in an hour as in a minute: if one of the two windows was a guess,
+        // it was a wrong one.
+        let alike = self.limits.iter().position(|named| {
+            let guessed = reading.window.is_none() || named.said_window.is_none();
+            guessed && named.mirror.kind == reading.kind && named.mirror.amount == amount
+        });
         if alike.is_some() {
             return alike;
         }
