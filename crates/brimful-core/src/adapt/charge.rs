@@ -18,6 +18,11 @@ const FORGET: f64 = 0.97;
 const STRETCHES_LEAST: f64 = 12.0;
 /// The same for another way of counting.
 const STRETCHES_FOR_ANOTHER: f64 = 20.0;
+/// The same for what a server says outright: one request may have been estimated badly.
+const SAID_LEAST: f64 = 2.5;
+/// Answers without any evidence after which a factor is believed no longer. Who is wrong about it
+/// is refused a few times and learns it again: three in so many are no share of 429s.
+const BELIEVED_FOR: u32 = 20_000;
 /// How uneven sending has to be: 1 − the squared correlation of units with time.
 const UNEVEN_LEAST: f64 = 0.02;
 /// The largest standard error of a factor that is believed, as a part of it.
@@ -51,6 +56,9 @@ pub(super) struct Charges {
 struct Learner {
     kind: LimitKind,
     model: Model,
+    declared: Count,
+    /// Answers since the last evidence.
+    unheard: u32,
     /// Whether the model is not the declared one.
     learnt: bool,
     /// A line for each way of counting.
@@ -172,6 +180,8 @@ impl Charges {
                     count: Count::declared(kind, rule, settlement),
                     permille: 1000,
                 },
+                declared: Count::declared(kind, rule, settlement),
+                unheard: 0,
                 learnt: false,
                 lines: vec![Line::default(); Count::of(kind).len()],
                 begin: None,
@@ -249,6 +259,13 @@ impl Charges {
         self.kinds.iter().any(|learner| learner.learnt)
     }
 
+    /// A request was answered. The kinds of which nothing was heard for so long that what was learnt
+    /// is as declared again.
+    pub(super) fn answered(&mut self) -> impl Iterator<Item = LimitKind> + '_ {
+        let forgotten = |learner: &mut Learner| learner.answered().then_some(learner.kind);
+        self.kinds.iter_mut().filter_map(forgotten)
+    }
+
     /// The server said what it takes for a request. Whether that changes anything.
     pub(super) fn said(&mut self, kind: LimitKind, cost: &Cost, units: u64) -> bool {
         self.of(kind)
@@ -309,7 +326,25 @@ impl Charges {
 }
 
 impl Learner {
+    fn answered(&mut self) -> bool {
+        self.unheard = self.unheard.saturating_add(1);
+        if !self.learnt || self.unheard < BELIEVED_FOR {
+            return false;
+        }
+        self.said.fill(Said::default());
+        self.begin = None;
+        self.bounds.clear();
+        self.unheard = 0;
+        self.learnt = false;
+        self.model = Model {
+            count: self.declared,
+            permille: 1000,
+        };
+        true
+    }
+
     fn seen(&mut self, point: Point, per_s: f64) -> bool {
+        self.unheard = 0;
         let Some(begin) = &self.begin else {
             self.begin = Some(point);
             return false;
@@ -360,6 +395,7 @@ impl Learner {
     }
 
     fn said(&mut self, cost: &Cost, units: u64) -> bool {
+        self.unheard = 0;
         let counts = Count::of(self.kind);
         for (said, count) in self.said.iter_mut().zip(counts) {
             let ours = count.at_admission(cost);
@@ -368,17 +404,21 @@ impl Learner {
             }
         }
         let present = counts.iter().position(|&count| count == self.model.count);
-        let Some(present) = present.filter(|&index| self.said[index].n > 0.0) else {
+        let Some(present) = present.filter(|&index| self.said[index].n > SAID_LEAST) else {
             return false;
         };
         // Another way must be plainly better: exact where the present one scatters.
         let mut best = present;
         for (index, other) in self.said.iter().enumerate() {
-            if other.n > 2.5 && other.scatter() + 0.02 < 0.5 * self.said[best].scatter() {
+            if other.n > SAID_LEAST && other.scatter() + 0.02 < 0.5 * self.said[best].scatter() {
                 best = index;
             }
         }
-        let factor = self.said[best].mean();
+        let said = self.said[best];
+        if said.scatter() > ERROR_MOST * said.n.sqrt() {
+            return false;
+        }
+        let factor = said.mean();
         self.change(counts[best], factor)
     }
 

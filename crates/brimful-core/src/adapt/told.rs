@@ -210,6 +210,10 @@ impl Told {
 
     /// An attempt was answered.
     pub(crate) fn ended(&mut self, now: Timestamp, cost: &Cost, usage: &Usage) {
+        let forgotten: Vec<LimitKind> = self.charges.answered().collect();
+        for kind in forgotten {
+            self.recount(now, kind);
+        }
         if usage.input.max(usage.output) > USAGE_MOST {
             return;
         }

@@ -136,7 +136,9 @@ fn the_numbers_of_a_429_set_the_level_and_teach_the_charge() {
         requested: Some(800),
         wait: None,
     };
-    told.refused(now, &mark, &cost, Some(&numbers), &[]);
+    for _ in 0..3 {
+        told.refused(now, &mark, &cost, Some(&numbers), &[]);
+    }
     // 500 are there, 800 are needed, and the margin of 1.2 s stays.
     let (at, _) = told.earliest(now, &cost);
     assert!(at >= now + 1_400 * MS && at < now + 4_000 * MS, "{at:?}");
@@ -236,7 +238,9 @@ fn numbers_without_a_name_are_those_of_the_limit_of_that_amount() {
     told.voided(now, &mark, &cost);
     told.refused(now, &mark, &cost, Some(&numbers), &limits[..1]);
     assert_eq!(told.learned(), Learned::new());
-    told.refused(now, &mark, &cost, Some(&numbers), &limits);
+    for _ in 0..3 {
+        told.refused(now, &mark, &cost, Some(&numbers), &limits);
+    }
     assert_eq!(told.learned().charges[0].permille, 500);
 }
 
