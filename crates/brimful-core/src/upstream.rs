@@ -83,6 +83,8 @@ pub(crate) struct Upstream {
     found: FoundByLane,
     id: UpstreamId,
     /// What it says of its limits, by lane.
+    /// Whether anything is learnt of it.
+    learns: bool,
     told: Vec<Told>,
     learned: Vec<(Lane, Learned)>,
     first_alone: bool,
@@ -119,6 +121,7 @@ impl Upstream {
             limits: Vec::new(),
             found: FoundByLane::new(config),
             id,
+            learns: config.listens(),
             told: Vec::new(),
             learned: config.learned.clone(),
             first_alone: config.first_alone,
@@ -144,6 +147,7 @@ impl Upstream {
             }
         }
         self.usage_weights = config.usage_weights;
+        self.learns = config.listens();
         self.weight = config.weight;
         self.role = config.role;
         self.serves.clone_from(&config.serves);
@@ -179,6 +183,12 @@ impl Upstream {
         let told = self.told(cost.lane)?;
         told.has_learnt_charges()
             .then(|| told.reserve(cost, self.charge(cost)))
+    }
+
+    /// Whether what it says of limits is taken in.
+    #[inline]
+    pub(crate) const fn learns(&self) -> bool {
+        self.learns
     }
 
     /// What it says of the limits of a lane, if anything.

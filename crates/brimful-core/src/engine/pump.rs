@@ -88,8 +88,10 @@ impl Engine {
         entry.attempts += 1;
         entry.started = now;
         entry.reservation = Some(self.budget.take(now, way.route, charge));
-        let told = self.upstreams[way.upstream].told_mut(lane);
-        entry.mark = told.sent(now, &entry.cost, &mut self.budget);
+        if self.upstreams[way.upstream].learns() {
+            let told = self.upstreams[way.upstream].told_mut(lane);
+            entry.mark = told.sent(now, &entry.cost, &mut self.budget);
+        }
         entry.upstream = way.upstream;
         if entry.attempts == 1 {
             entry.first_attempt = now;
