@@ -379,6 +379,11 @@ impl Upstream {
         started < parking.since
     }
 
+    /// Whether it waits for a quota to reset.
+    pub(crate) fn is_parked(&self, now: Timestamp) -> bool {
+        self.parking.until > now
+    }
+
     /// It is of no use any more. Whether that is news.
     pub(crate) fn out(&mut self, class: Class) -> bool {
         self.out.replace(class).is_none()
@@ -388,6 +393,8 @@ impl Upstream {
     pub(crate) fn lost(&self, now: Timestamp, policy: &RetryPolicy) -> Option<StopReason> {
         if let Some(class) = self.out {
             Some(StopReason::Upstream(class))
+        } else if self.is_parked(now) {
+            Some(StopReason::Upstream(Class::Exhausted))
         } else if self.cooldown.only_throttled() >= policy.max_throttled_time {
             Some(StopReason::OnlyThrottled)
         } else {

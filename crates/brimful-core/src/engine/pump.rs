@@ -52,6 +52,7 @@ impl Engine {
                     }
                     waiting = true;
                     self.queue.set_aside(lane);
+                    wait.tell(now, &mut self.budget);
                     if self.queue.others_are_ready() {
                         wait.hold(&self.budget, &mut self.holds);
                     }
