@@ -88,6 +88,7 @@ pub(crate) struct Upstream {
     told: Vec<Told>,
     learned: Vec<(Lane, Learned)>,
     first_alone: bool,
+    share_millionths: u32,
     cooldown: Cooldown,
     reach: Reach,
     condition: Condition,
@@ -125,6 +126,7 @@ impl Upstream {
             told: Vec::new(),
             learned: config.learned.clone(),
             first_alone: config.first_alone,
+            share_millionths: config.share_millionths,
             cooldown: Cooldown::default(),
             reach: Reach::default(),
             condition: Condition::default(),
@@ -145,6 +147,10 @@ impl Upstream {
             for told in &mut self.told {
                 told.redeclare(declared.0, declared.1);
             }
+        }
+        self.share_millionths = config.share_millionths;
+        for told in &mut self.told {
+            told.take_share(config.share_millionths);
         }
         self.usage_weights = config.usage_weights;
         self.learns = config.listens();
@@ -202,6 +208,7 @@ impl Upstream {
     pub(crate) fn told_mut(&mut self, lane: Lane) -> &mut Told {
         for number in self.told.len()..=usize::from(lane.0) {
             let mut told = Told::new(self.id, self.charge_rule, self.settlement);
+            told.take_share(self.share_millionths);
             let lane = self
                 .learned
                 .iter()

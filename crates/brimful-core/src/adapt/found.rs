@@ -23,13 +23,13 @@ use crate::upstream::Learning;
 
 use ladder::{Ladder, Step};
 use overload::Overload;
-use pacer::Pacer;
 use pause::{Patience, Pause};
 use places::Places;
 use search::Search;
 use tally::{KINDS, Tally, place};
 
 pub(crate) use lanes::FoundByLane;
+pub(super) use pacer::Pacer;
 pub(crate) use tally::Sent;
 
 /// Requests a second that hardly any server refuses: one, in its shortest window.
@@ -45,6 +45,8 @@ pub(super) struct Found {
     model: Model,
     /// One for each limit that is not sent as declared; none while only what was declared counts.
     pacers: Vec<Paced>,
+    /// The part of a rate that was found out which is sent at, from 0 to 1.
+    share: f64,
     /// The kind that the refusal of the present pause named.
     named: Option<usize>,
 }
@@ -114,10 +116,17 @@ impl Found {
             overload: Overload::default(),
             model: Model::new(now, learning, declared, learned),
             pacers: Vec::new(),
+            share: 1.0,
             named: None,
         };
         found.set_pacer();
         found
+    }
+
+    /// No more than so many millionths of a rate that was found out are sent at from now on.
+    fn take_share(&mut self, millionths: u32) {
+        self.share = f64::from(millionths) / 1e6;
+        self.set_pacer();
     }
 
     /// Adds what was found out, for the next run.
@@ -308,8 +317,14 @@ impl Found {
         let pacers = &mut self.pacers;
         match &self.model {
             Model::Searched(search) => {
+                // Only what is sent at in full can be found out.
+                let share = if search.is_held() { self.share } else { 1.0 };
                 pacers.retain(|paced| paced.ladder == 0);
-                pace(pacers, (0, search.place()), Some((search.rate(), 0)));
+                pace(
+                    pacers,
+                    (0, search.place()),
+                    Some((search.rate() * share, 0)),
+                );
             }
             Model::Places(_) => pacers.clear(),
             Model::Declared(ladders) => {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::found::Pacer;
 use super::mirror::Mirror;
 use super::reading::{self, Bucket};
 use super::window::Window;
@@ -11,6 +12,8 @@ use crate::time::Timestamp;
 
 /// Windows longer than this are believed only when replies agree.
 const LONG: Duration = Duration::from_secs(60);
+/// All of a limit, in millionths.
+pub(super) const WHOLE: u32 = 1_000_000;
 /// Replies in a row whose numbers must make the same bucket.
 const BUCKET_AFTER: u32 = 3;
 
@@ -29,6 +32,8 @@ pub(super) struct Named {
     pub(super) trust: Trust,
     /// What others took when it was last told, in thousandths of the rate.
     pub(super) foreign_told: u32,
+    /// What keeps to the part of it that may be used; `None`: all of it may.
+    ours: Option<Pacer>,
     /// Its place among all limits of the engine, where it is told of.
     pub(super) place: Option<usize>,
 }
@@ -110,6 +115,7 @@ impl Named {
             bucket: Bucket::default(),
             trust: Trust::default(),
             foreign_told: 0,
+            ours: None,
             place: None,
         };
         named.bucket_changed();
@@ -141,11 +147,41 @@ impl Named {
         self.doubt_changed();
     }
 
+    /// No more than so many millionths of it are used from now on.
+    pub(super) fn take_share(&mut self, millionths: u32) {
+        let per_s = self.mirror.per_s() * f64::from(millionths) / f64::from(WHOLE);
+        match &mut self.ours {
+            _ if millionths >= WHOLE => self.ours = None,
+            Some(ours) => ours.set(per_s, 0),
+            None => self.ours = Some(Pacer::new(per_s, 0)),
+        }
+    }
+
+    /// So many units start.
+    pub(super) fn take(&mut self, now: Timestamp, units: u64) {
+        self.mirror.take(now, units);
+        if let Some(ours) = &mut self.ours {
+            ours.take(now, units);
+        }
+    }
+
+    /// What took `from` units turns out to take `to`.
+    pub(super) fn correct(&mut self, now: Timestamp, from: u64, to: u64) {
+        self.mirror.correct(now, from, to);
+        if let Some(ours) = &mut self.ours {
+            ours.correct(from, to);
+        }
+    }
+
+    /// A window of hours may be the guess of one reply about a server that counts by the minute: it
+    /// slows nothing down until it is sure.
+    fn is_guessed(&self) -> bool {
+        !self.bucket.is_proven() && self.mirror.window > LONG
+    }
+
     pub(super) fn doubt_changed(&mut self) {
         let even = self.trust.doubted || !self.bucket.is_proven() || self.restarts.is_some();
-        // A window of hours may be the guess of one reply about a server that counts by the minute:
-        // it slows nothing down until it is sure.
-        let guessed = !self.bucket.is_proven() && self.mirror.window > LONG;
+        let guessed = self.is_guessed();
         self.mirror.pace_evenly(even && !guessed);
         let restarts = self.restarts.is_some();
         self.mirror
@@ -154,7 +190,14 @@ impl Named {
 
     /// When so many units may start.
     pub(super) fn earliest(&self, now: Timestamp, units: u64) -> Timestamp {
-        let earliest = self.mirror.earliest(now, units);
+        let mut earliest = self.mirror.earliest(now, units);
+        if let Some(ours) = self
+            .ours
+            .as_ref()
+            .filter(|_| units > 0 && !self.is_guessed())
+        {
+            earliest = earliest.max(ours.earliest());
+        }
         match &self.restarts {
             Some(window) if !self.trust.doubted && units > 0 => {
                 earliest.max(window.earliest(now, units, self.mirror.per_s()))

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::charge::Charges;
 use super::mirror::{Model, Reply, Seen};
-use super::named::{Named, Size};
+use super::named::{Named, Size, WHOLE};
 use super::own::{Count, Mark, Own};
 use super::reading;
 use super::window::Window;
@@ -42,6 +42,8 @@ pub(crate) struct Told {
     limits: Vec<Named>,
     sizes: [Size; 4],
     events: Vec<Event>,
+    /// The part of each limit that may be used, in millionths.
+    share_millionths: u32,
     /// Whether one request goes alone: nothing has come back yet.
     alone: bool,
     in_flight: u64,
@@ -56,6 +58,7 @@ impl Told {
             limits: Vec::new(),
             sizes: [Size::default(); 4],
             events: Vec::new(),
+            share_millionths: WHOLE,
             alone: false,
             in_flight: 0,
         }
@@ -64,6 +67,14 @@ impl Told {
     /// One request goes first, and nothing more until something has come back.
     pub(crate) const fn go_alone(&mut self) {
         self.alone = true;
+    }
+
+    /// No more than so many millionths of each limit are used from now on.
+    pub(crate) fn take_share(&mut self, millionths: u32) {
+        self.share_millionths = millionths;
+        for named in &mut self.limits {
+            named.take_share(millionths);
+        }
     }
 
     /// The user declares another way of counting.
@@ -92,6 +103,7 @@ impl Told {
                 named.mirror.set_holds(burst);
             }
             named.mirror.pace_evenly(true);
+            named.take_share(self.share_millionths);
             self.limits.push(named);
         }
     }
@@ -191,7 +203,7 @@ impl Told {
             let units = self.units(kind, cost);
             self.sizes[slot(kind)].add(units);
             let named = &mut self.limits[index];
-            named.mirror.take(now, units);
+            named.take(now, units);
             if let Some(window) = &mut named.restarts {
                 window.take(units);
             }
@@ -223,8 +235,7 @@ impl Told {
             let model = self.charges.model(kind);
             if let Some(units) = model.count.at_end(usage) {
                 let from = self.units(kind, cost);
-                let mirror = &mut self.limits[index].mirror;
-                mirror.correct(now, from, model.times(units));
+                self.limits[index].correct(now, from, model.times(units));
             }
         }
     }
@@ -234,7 +245,7 @@ impl Told {
         self.own.voided(mark, cost);
         for index in 0..self.limits.len() {
             let units = self.units(self.limits[index].mirror.kind, cost);
-            self.limits[index].mirror.correct(now, units, 0);
+            self.limits[index].correct(now, units, 0);
         }
     }
 
@@ -525,6 +536,7 @@ impl Told {
         }
         let mut named = Named::new(now, reading.kind, amount, window);
         named.said_window = reading.window;
+        named.take_share(self.share_millionths);
         self.events.push(Event::LimitLearned {
             upstream: self.upstream,
             limit: named.name.clone(),
@@ -568,6 +580,7 @@ impl Told {
         named.next = None;
         named.bucket.scaled(named.mirror.amount, amount);
         named.mirror.become_of(now, amount, window);
+        named.take_share(self.share_millionths);
         named.bucket_changed();
         self.charges.interrupted(reading.kind);
         false

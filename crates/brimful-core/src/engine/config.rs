@@ -65,6 +65,9 @@ impl EngineConfig {
             if upstream.weight == 0 || upstream.weight > WEIGHT_MAX {
                 return Err(EngineConfigError::Weight { upstream: name() });
             }
+            if !(1..=1_000_000).contains(&upstream.share_millionths) {
+                return Err(EngineConfigError::Share { upstream: name() });
+            }
             let mut own = BTreeSet::new();
             for spec in &upstream.limits {
                 spec.check()?;
@@ -106,6 +109,12 @@ pub enum EngineConfigError {
     LimitTwice {
         /// The name.
         limit: String,
+    },
+    /// The share of what is learnt is out of range.
+    #[error("the share of upstream `{upstream}` is not between 1 and 1000000 millionths")]
+    Share {
+        /// Its name.
+        upstream: String,
     },
     /// The weight is out of range.
     #[error("upstream `{upstream}`: its weight is not between 1 and {WEIGHT_MAX}")]

@@ -17,6 +17,7 @@ use super::{Found, Sent};
 pub(crate) struct FoundByLane {
     learning: Learning,
     declared: Vec<LimitSpec>,
+    share_millionths: u32,
     learned: Vec<(Lane, Learned)>,
     lanes: Vec<Option<Found>>,
     /// How often everything began anew. Attempts of before say nothing of what is now.
@@ -28,6 +29,7 @@ impl FoundByLane {
         Self {
             learning: config.learning,
             declared: config.limits.clone(),
+            share_millionths: config.share_millionths,
             learned: config.learned.clone(),
             lanes: Vec::new(),
             changes: 0,
@@ -46,6 +48,10 @@ impl FoundByLane {
                 changes,
                 ..Self::new(config)
             };
+        }
+        self.share_millionths = config.share_millionths;
+        for found in self.lanes.iter_mut().flatten() {
+            found.take_share(config.share_millionths);
         }
     }
 
@@ -114,11 +120,15 @@ impl FoundByLane {
             self.lanes.resize_with(index + 1, || None);
         }
         let (learning, declared, learned) = (self.learning, &self.declared, &self.learned);
+        let share_millionths = self.share_millionths;
         self.lanes[index].get_or_insert_with(|| {
             let own = declared.iter().filter(|spec| spec.counts(lane));
             let own: Vec<LimitSpec> = own.cloned().collect();
             let known = learned.iter().find(|(of, _)| *of == lane);
-            Found::new(now, learning, &own, known.map(|(_, learned)| learned))
+            let known = known.map(|(_, learned)| learned);
+            let mut found = Found::new(now, learning, &own, known);
+            found.take_share(share_millionths);
+            found
         })
     }
 }

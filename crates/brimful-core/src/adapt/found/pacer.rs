@@ -12,7 +12,7 @@ const LEAST: f64 = 1.0 / 3_600.0;
 
 /// Lets units start at a rate. What is large is paid for after it started.
 #[derive(Clone, Debug)]
-pub(super) struct Pacer {
+pub(in crate::adapt) struct Pacer {
     /// Nanoseconds for a unit.
     nanos: f64,
     next: Timestamp,
@@ -22,7 +22,7 @@ pub(super) struct Pacer {
 
 impl Pacer {
     /// At so many units a second, of which waiting saves up `burst`.
-    pub(super) fn new(per_s: f64, burst: u64) -> Self {
+    pub(in crate::adapt) fn new(per_s: f64, burst: u64) -> Self {
         let mut pacer = Self {
             nanos: 0.0,
             next: Timestamp::ZERO,
@@ -33,7 +33,7 @@ impl Pacer {
     }
 
     /// Another rate and burst from the next start on.
-    pub(super) fn set(&mut self, per_s: f64, burst: u64) {
+    pub(in crate::adapt) fn set(&mut self, per_s: f64, burst: u64) {
         // What is no number becomes the least, too.
         self.nanos = 1e9 / per_s.max(LEAST);
         self.catch_up = CATCH_UP.max(self.time(burst));
@@ -44,12 +44,18 @@ impl Pacer {
     }
 
     /// The instant from which something may start.
-    pub(super) const fn earliest(&self) -> Timestamp {
+    pub(in crate::adapt) const fn earliest(&self) -> Timestamp {
         self.next
     }
 
-    pub(super) fn take(&mut self, now: Timestamp, units: u64) {
+    pub(in crate::adapt) fn take(&mut self, now: Timestamp, units: u64) {
         self.next = self.next.max(now - self.catch_up) + self.time(units);
+    }
+
+    /// What took `from` units turns out to take `to`.
+    pub(in crate::adapt) fn correct(&mut self, from: u64, to: u64) {
+        let less = self.time(from.saturating_sub(to));
+        self.next = self.next + self.time(to.saturating_sub(from)) - less;
     }
 }
 

@@ -214,6 +214,11 @@ impl Search {
         self.rate
     }
 
+    /// Whether the rate is known, and not being looked above.
+    pub(super) const fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Hold(..))
+    }
+
     /// What was found out, for the next run. `None` while nothing was.
     pub(super) fn learned(&self) -> Option<LearnedRate> {
         let (Phase::Hold(held, _) | Phase::Look(held, ..)) = &self.phase else {

@@ -193,6 +193,20 @@ fn the_rate_of_a_bucket_is_found_held_and_kept_for_the_next_run() {
 }
 
 #[test]
+fn of_a_rate_that_was_found_the_share_is_sent_and_the_whole_is_remembered() {
+    let mut world = World::new(Limited::bucket(50.0, 1.0), &[], None);
+    world.found.take_share(400_000);
+    world.run(5 * MINUTE);
+    let came = world.run(10 * MINUTE);
+    let whole = 30_000;
+    // Looks above what is held are at the whole rate.
+    assert!(came.admitted < whole * 46 / 100, "{came:?}");
+    assert!(came.admitted > whole * 37 / 100, "{came:?}");
+    let rate = world.learned().rates[0];
+    assert!(rate.per_hour.abs_diff(180_000) < 9_000, "{rate:?}");
+}
+
+#[test]
 fn windows_of_a_minute_are_found_by_their_edges() {
     let mut world = World::new(Limited::windows(20.0, MINUTE), &[], None);
     world.run(5 * MINUTE);

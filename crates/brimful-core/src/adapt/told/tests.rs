@@ -280,3 +280,46 @@ fn limits_whose_different_windows_the_server_names_are_two() {
     }
     assert_eq!(told.limits.len(), 2);
 }
+
+/// Requests that start within a minute, one at a time, by a reply that leaves most.
+fn starts_in_a_minute(told: &mut Told, from: Timestamp) -> u64 {
+    let mut now = from;
+    let mut starts = 0;
+    while now < from + MINUTE {
+        let (earliest, _) = told.earliest(now, &Cost::request());
+        if earliest > now {
+            now = earliest;
+            continue;
+        }
+        told.sent(now, &Cost::request(), &mut no_budget());
+        starts += 1;
+    }
+    starts
+}
+
+#[test]
+fn of_a_limit_that_is_named_no_more_than_the_share_is_used_whatever_it_becomes() {
+    let mut told = told();
+    told.take_share(250_000);
+    hear(&mut told, 0, 5, |number| reading(600, 600 - number));
+    let starts = starts_in_a_minute(&mut told, Timestamp::from_secs(10));
+    assert!((149..=152).contains(&starts), "{starts} of 600");
+    hear(&mut told, 1_000, 5, |number| reading(1200, 2_200 - number));
+    let starts = starts_in_a_minute(&mut told, Timestamp::from_secs(200));
+    assert!((299..=302).contains(&starts), "{starts} of 1200");
+    told.take_share(500_000);
+    let starts = starts_in_a_minute(&mut told, Timestamp::from_secs(400));
+    assert!((598..=602).contains(&starts), "{starts} of 1200");
+}
+
+#[test]
+fn what_a_request_did_not_take_is_given_back_to_the_share() {
+    let mut told = told();
+    told.take_share(500_000);
+    hear(&mut told, 0, 5, |number| reading(60, 60 - number));
+    let now = Timestamp::from_secs(60);
+    let mark = told.sent(now, &Cost::request(), &mut no_budget());
+    assert!(told.earliest(now, &Cost::request()).0 > now + Duration::from_secs(1));
+    told.voided(now, &mark, &Cost::request());
+    assert_eq!(told.earliest(now, &Cost::request()).0, now);
+}
