@@ -13,10 +13,11 @@ use super::source::Source;
 
 const SIMULATOR: &str = "crates/brimful-sim/src/";
 /// The only files of the simulator that may use the engine, and their module's name.
-const VIRTUAL_RUNS: [&str; 13] = [
+const VIRTUAL_RUNS: [&str; 14] = [
     "crates/brimful-sim/src/virtual_run.rs",
     "crates/brimful-sim/src/virtual_run/checks.rs",
     "crates/brimful-sim/src/virtual_run/client.rs",
+    "crates/brimful-sim/src/virtual_run/client/ending.rs",
     "crates/brimful-sim/src/virtual_run/flight.rs",
     "crates/brimful-sim/src/virtual_run/promise.rs",
     "crates/brimful-sim/src/virtual_run/report.rs",

@@ -8,6 +8,7 @@ mod pacer;
 mod pause;
 mod places;
 mod search;
+mod stretch;
 mod tally;
 
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The driver of a virtual run: what `brimful run` does around the engine, without tokio.
 
-mod end;
+mod ending;
 
 use std::collections::VecDeque;
 use std::mem;

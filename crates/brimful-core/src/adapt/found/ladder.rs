@@ -11,9 +11,9 @@ use super::tally::{KINDS, Moment, place};
 
 /// A variation of the delay of windows of 10 s: what delays between machines vary by.
 const JITTER_10: Duration = Duration::from_millis(100);
-/// The same of windows of 1 s. Of a hundred requests in a second, the number that arrive in a window
-/// scatters by about one and a half; 4 % are nearly three times that.
-const JITTER_1: Duration = Duration::from_millis(40);
+/// The same of windows of 1 s. Of a hundred requests in a second, the number that arrive in a
+/// window scatters by about one and a half; 4.5 % are three times that.
+const JITTER_1: Duration = Duration::from_millis(45);
 /// A pause longer than a window says that it is not that window.
 const SLACK: f64 = 1.3;
 /// A refusal so soon after a pause says that a step did not help.

@@ -12,6 +12,7 @@ use crate::learned::LearnedRate;
 use crate::time::Timestamp;
 
 use super::cubic::{BETA, Cubic};
+use super::stretch::{TELLING_LEAST, inferred, whole_window};
 use super::tally::{Interval, KINDS, Moment, Tally, Units};
 
 /// The least that is ever sent, in units a second: a limit of less would be one of hours.
@@ -42,14 +43,6 @@ const SOON: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_secs(5);
 /// Pauses of this length are those of a window that is used up.
 const WINDOWED: Duration = Duration::from_millis(1_500);
-/// Windows that providers have, longest first.
-const WINDOWS: [Duration; 5] = [
-    Duration::from_secs(60),
-    Duration::from_secs(30),
-    Duration::from_secs(15),
-    Duration::from_secs(10),
-    Duration::from_secs(5),
-];
 /// Until the first look whether more is allowed; doubles up to [`LOOK_LATEST`].
 const LOOK_FIRST: Duration = Duration::from_secs(60);
 const LOOK_LATEST: Duration = Duration::from_secs(240);
@@ -75,12 +68,8 @@ const RECOVERY: f64 = 0.005;
 const PASSED: f64 = 0.01;
 /// Stretches by which it is told what is counted.
 const SEEN_MAX: usize = 6;
-/// As many at least.
-const TELLING_LEAST: usize = 3;
 /// Mean sizes that differ by no more are the same.
 const ALIKE: f64 = 0.005;
-/// One way of counting must be so much steadier than another to be believed.
-const TELLING: f64 = 2.0;
 /// In flight so few, a server cannot have a queue worth speaking of.
 const IN_FLIGHT_FREE: u64 = 64;
 
@@ -585,35 +574,5 @@ impl Episode {
 
     fn length(&self) -> Duration {
         self.end.at.since(self.onset.at)
-    }
-}
-
-/// The window that a time is, to a twenty-fifth; `None` when it is none.
-fn whole_window(time: Duration) -> Option<Duration> {
-    let mut windows = WINDOWS.into_iter();
-    windows.find(|window| time.abs_diff(*window) <= *window / 25)
-}
-
-/// What is counted: the units whose rate differs least between refusals. `None` while that cannot
-/// be told.
-fn inferred(seen: &VecDeque<Interval>) -> Option<usize> {
-    if seen.len() < TELLING_LEAST {
-        return None;
-    }
-    let spread = |place: usize| {
-        let rates = || seen.iter().map(|interval| interval.rate(place));
-        let mean = rates().sum::<f64>() / seen.len() as f64;
-        let squares = rates()
-            .map(|rate| (rate - mean) * (rate - mean))
-            .sum::<f64>();
-        squares.sqrt() / mean
-    };
-    let (requests, tokens) = (spread(0), spread(1));
-    if tokens * TELLING < requests {
-        Some(1)
-    } else if requests * TELLING < tokens {
-        Some(0)
-    } else {
-        None
     }
 }

@@ -16,7 +16,7 @@ const SMALL: Sizes = Sizes::Fixed(Size {
     max_output: 10,
 });
 /// When the change comes: what can be learnt before is learnt.
-const AT: Duration = Duration::from_secs(15 * 60);
+const AT: Duration = Duration::from_secs(6 * 60);
 
 /// Halved, doubled, away for a minute; declared before, or found out.
 pub(super) fn changes(all: &mut Vec<Scenario>) {
@@ -75,7 +75,7 @@ fn halves(all: &mut Vec<Scenario>, judged: &str, server: &ServerConfig, declared
         ..server.clone()
     };
     let (engine, how) = engine(declared);
-    let run = saturated(engine, server, SMALL, AT + 10 * MINUTE);
+    let run = saturated(engine, server, SMALL, AT + 6 * MINUTE);
     let after = Stretch::after(AT);
     all.push(Scenario {
         name: format!("{RPM} rpm, {judged}, {how}; halved, silent"),
@@ -105,7 +105,7 @@ fn doubles(all: &mut Vec<Scenario>, judged: &str, server: &ServerConfig) {
         ..server.clone()
     };
     let (engine, how) = engine(false);
-    let run = saturated(engine, server, SMALL, AT + 20 * MINUTE);
+    let run = saturated(engine, server, SMALL, AT + 14 * MINUTE);
     let after = Stretch::after(AT);
     all.push(Scenario {
         name: format!("{RPM} rpm, {judged}, {how}; doubled, silent"),
@@ -134,7 +134,7 @@ fn outages(all: &mut Vec<Scenario>, judged: &str, server: &ServerConfig, declare
             ..server.clone()
         };
         let (engine, how) = engine(declared);
-        let run = saturated(engine, server, SMALL, AT + 6 * MINUTE);
+        let run = saturated(engine, server, SMALL, AT + 4 * MINUTE);
         let after = Stretch::after(AT + MINUTE);
         all.push(Scenario {
             name: format!("{RPM} rpm, {judged}, {how}; {what}, silent"),

@@ -1,15 +1,15 @@
-//! What a virtual run came to.
+//! What a run came to.
 
 use std::iter;
 
 use brimful_core::Timestamp;
 
-use super::super::report::{Report, least_time};
-use super::super::sample::Sample;
-use super::super::workload::Amount;
 use super::Driver;
 use crate::ledger::Stats;
 use crate::server::Server;
+use crate::virtual_run::report::{Report, least_time};
+use crate::virtual_run::sample::Sample;
+use crate::virtual_run::workload::Amount;
 
 impl Driver<'_> {
     pub(super) fn into_report(mut self) -> Report {
