@@ -27,6 +27,9 @@ const BELIEVED_FOR: u32 = 20_000;
 const UNEVEN_LEAST: f64 = 0.02;
 /// The largest standard error of a factor that is believed, as a part of it.
 const ERROR_MOST: f64 = 0.1;
+/// What a line must differ by from what is believed, as a part of it: others come in lumps, and
+/// that no line through their noise is mistaken for a factor matters more than a small one.
+const LINE_LEAST: f64 = 0.2;
 /// What another way of counting must leave unexplained, at most, of what the present one does.
 const BETTER: f64 = 0.3;
 /// How far from 1 its factor may be: who counts in another way does not estimate otherwise too.
@@ -316,7 +319,7 @@ impl Charges {
             return false;
         };
         let factor = used / own;
-        let less = own > 0.0 && factor < learner.model.factor() * (1.0 - SAME);
+        let less = own > 0.0 && factor < learner.model.factor() * (1.0 - LINE_LEAST);
         less && learner.change(learner.model.count, factor)
     }
 
@@ -390,7 +393,8 @@ impl Learner {
             return false;
         }
         let count = Count::of(self.kind)[best];
-        let surely = (with.factor - self.model.factor()).abs() > 3.0 * with.error;
+        let differs = (with.factor - self.model.factor()).abs();
+        let surely = differs > 3.0 * with.error && differs > LINE_LEAST * self.model.factor();
         (count != self.model.count || surely) && self.change(count, with.factor)
     }
 

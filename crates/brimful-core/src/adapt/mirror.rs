@@ -257,7 +257,7 @@ impl Mirror {
         let taken = |units: i64| scaled(units, model, scale);
         let up_to = own.taken_up_to(mark, model.count);
         let after = taken(own.taken_at(mark.at + JITTER, model.count) - up_to).max(0);
-        let before = taken(up_to - own.taken_at(mark.at - JITTER, model.count))
+        let before = taken(up_to - own.taken_before(mark.at, JITTER, model.count))
             - i128::from(reply.units) * scale;
         let refilled = self.level.per_nano() * JITTER.as_nanos().cast_signed();
         let slack = self.to_scaled(2.0 * (self.foreign_for_margin() * reply.size).sqrt());

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::charge::Charges;
-use super::mirror::{Model, Reply, Seen};
+use super::mirror::{JITTER, Model, Reply, Seen};
 use super::named::{Named, Size, WHOLE};
 use super::own::{Count, Mark, Own};
 use super::reading;
@@ -25,6 +25,9 @@ use crate::upstream::UpstreamId;
 
 /// Limits that a server may name; more are not believed.
 const LIMITS_MAX: usize = 16;
+/// Sending more than the rate earns in so many seconds, within the jitter around a send, is a
+/// volley.
+const VOLLEY_S: f64 = 1.2;
 /// Replies in a row that must name another amount before it is taken for the limit.
 const CHANGES_AFTER: u32 = 3;
 /// What the use of others must change by to be told, in thousandths of the rate.
@@ -445,12 +448,20 @@ impl Told {
         };
         let (time_s, per_s) = (mirror.seconds(mark.at), mirror.per_s());
         let own = &self.own;
+        // Of a volley nobody knows what was admitted before the level was shown.
+        let count = self.charges.model(kind).count;
+        let around =
+            own.taken_at(mark.at + JITTER, count) - own.taken_before(mark.at, JITTER, count);
+        if around as f64 > VOLLEY_S * per_s + 2.0 * self.sizes[slot(kind)].of_rate() {
+            return;
+        }
         let mut changed = self.charges.seen(kind, time_s, drift, per_s, |count| {
             own.taken_up_to(mark, count)
         });
         if !changed
             && let Some(fit) = mirror.fit()
             && fit.span_s >= 0.8 * mirror.window_s()
+            && fit.own_per_s * self.charges.model(kind).factor() <= VOLLEY_S * per_s
         {
             changed = self.charges.left_over(kind, fit.used_per_s, fit.own_per_s);
         }
