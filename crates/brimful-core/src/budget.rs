@@ -460,6 +460,17 @@ impl Budget {
             .retain(|&index| entries[index].limit.rises_at().is_some());
     }
 
+    /// `charge` waits for the limits of `route`: ramps that keep it out rise with time alone.
+    #[inline]
+    pub(crate) fn is_awaited(&mut self, now: Timestamp, route: Route, charge: &Charge) {
+        for &index in &self.ramping {
+            if self.routes[route.0 as usize].contains(&index) {
+                let limit = &mut self.entries[index].limit;
+                limit.is_awaited(now, limit.spec.kind.units(charge));
+            }
+        }
+    }
+
     /// When the next ramp rises. `None` without ramps.
     #[inline]
     pub(crate) fn rises_at(&self) -> Option<Timestamp> {

@@ -384,12 +384,12 @@ impl State {
             (Self::TokenBucket(new), Self::TokenBucket(old)) => new.carry(now, old),
             (Self::Fixed(new), Self::Fixed(old)) => new.carry(now, old),
             (Self::Concurrency(new), Self::Concurrency(old)) => new.carry(old),
-            (Self::Counted(new), Self::TokenBucket(old)) => new.restore(now, &old.snapshot(now)),
+            (Self::Counted(new), Self::TokenBucket(old)) => new.restore(now, &old.taken(now)),
             (Self::Counted(new), Self::Fixed(old)) => new.restore(now, &old.snapshot(now)),
             (Self::TokenBucket(new), Self::Counted(old)) => new.restore(now, &old.snapshot(now)),
             (Self::TokenBucket(new), Self::Fixed(old)) => new.restore(now, &old.snapshot(now)),
             (Self::Fixed(new), Self::Counted(old)) => new.restore(now, &old.snapshot(now)),
-            (Self::Fixed(new), Self::TokenBucket(old)) => new.restore(now, &old.snapshot(now)),
+            (Self::Fixed(new), Self::TokenBucket(old)) => new.restore(now, &old.taken(now)),
             (Self::Concurrency(_), _) | (_, Self::Concurrency(_)) => {}
         }
     }
@@ -469,6 +469,24 @@ impl Limit {
                 self.ramping = None;
             }
             self.rebuild(now);
+        }
+    }
+
+    /// A request of `units` waits. Where only the ramp keeps it, that rises with time alone.
+    pub(crate) fn is_awaited(&mut self, now: Timestamp, units: u64) {
+        let fits_above = units > 0 && units <= self.spec.most() && self.kept_out(now, units);
+        if let Some(ramping) = self.ramping.as_mut().filter(|_| fits_above) {
+            ramping.awaits(now);
+        }
+    }
+
+    /// Whether `units` never fit into the limit as it is for now.
+    fn kept_out(&self, now: Timestamp, units: u64) -> bool {
+        match &self.state {
+            State::Counted(limit) => limit.earliest(now, units).is_err(),
+            State::TokenBucket(limit) => limit.earliest(now, units).is_err(),
+            State::Fixed(limit) => limit.earliest(now, units).is_err(),
+            State::Concurrency(limit) => limit.earliest(now, units).is_err(),
         }
     }
 

@@ -83,6 +83,8 @@ pub(crate) struct Upstream {
     found: FoundByLane,
     id: UpstreamId,
     /// What it says of its limits, by lane.
+    /// Whether anything is learnt of it.
+    learns: bool,
     told: Vec<Told>,
     learned: Vec<(Lane, Learned)>,
     first_alone: bool,
@@ -120,6 +122,7 @@ impl Upstream {
             limits: Vec::new(),
             found: FoundByLane::new(config),
             id,
+            learns: config.listens(),
             told: Vec::new(),
             learned: config.learned.clone(),
             first_alone: config.first_alone,
@@ -150,6 +153,7 @@ impl Upstream {
             told.take_share(config.share_millionths);
         }
         self.usage_weights = config.usage_weights;
+        self.learns = config.listens();
         self.weight = config.weight;
         self.role = config.role;
         self.serves.clone_from(&config.serves);
@@ -185,6 +189,12 @@ impl Upstream {
         let told = self.told(cost.lane)?;
         told.has_learnt_charges()
             .then(|| told.reserve(cost, self.charge(cost)))
+    }
+
+    /// Whether what it says of limits is taken in.
+    #[inline]
+    pub(crate) const fn learns(&self) -> bool {
+        self.learns
     }
 
     /// What it says of the limits of a lane, if anything.
@@ -376,6 +386,11 @@ impl Upstream {
         started < parking.since
     }
 
+    /// Whether it waits for a quota to reset.
+    pub(crate) fn is_parked(&self, now: Timestamp) -> bool {
+        self.parking.until > now
+    }
+
     /// It is of no use any more. Whether that is news.
     pub(crate) fn out(&mut self, class: Class) -> bool {
         self.out.replace(class).is_none()
@@ -385,6 +400,8 @@ impl Upstream {
     pub(crate) fn lost(&self, now: Timestamp, policy: &RetryPolicy) -> Option<StopReason> {
         if let Some(class) = self.out {
             Some(StopReason::Upstream(class))
+        } else if self.is_parked(now) {
+            Some(StopReason::Upstream(Class::Exhausted))
         } else if self.cooldown.only_throttled() >= policy.max_throttled_time {
             Some(StopReason::OnlyThrottled)
         } else {

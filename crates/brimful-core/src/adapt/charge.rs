@@ -18,10 +18,18 @@ const FORGET: f64 = 0.97;
 const STRETCHES_LEAST: f64 = 12.0;
 /// The same for another way of counting.
 const STRETCHES_FOR_ANOTHER: f64 = 20.0;
+/// The same for what a server says outright: one request may have been estimated badly.
+const SAID_LEAST: f64 = 2.5;
+/// Answers without any evidence after which a factor is believed no longer. Who is wrong about it
+/// is refused a few times and learns it again: three in so many are no share of 429s.
+const BELIEVED_FOR: u32 = 20_000;
 /// How uneven sending has to be: 1 − the squared correlation of units with time.
 const UNEVEN_LEAST: f64 = 0.02;
 /// The largest standard error of a factor that is believed, as a part of it.
 const ERROR_MOST: f64 = 0.1;
+/// What a line must differ by from what is believed, as a part of it: others come in lumps, and
+/// that no line through their noise is mistaken for a factor matters more than a small one.
+const LINE_LEAST: f64 = 0.2;
 /// What another way of counting must leave unexplained, at most, of what the present one does.
 const BETTER: f64 = 0.3;
 /// How far from 1 its factor may be: who counts in another way does not estimate otherwise too.
@@ -51,6 +59,9 @@ pub(super) struct Charges {
 struct Learner {
     kind: LimitKind,
     model: Model,
+    declared: Count,
+    /// Answers since the last evidence.
+    unheard: u32,
     /// Whether the model is not the declared one.
     learnt: bool,
     /// A line for each way of counting.
@@ -172,6 +183,8 @@ impl Charges {
                     count: Count::declared(kind, rule, settlement),
                     permille: 1000,
                 },
+                declared: Count::declared(kind, rule, settlement),
+                unheard: 0,
                 learnt: false,
                 lines: vec![Line::default(); Count::of(kind).len()],
                 begin: None,
@@ -249,6 +262,13 @@ impl Charges {
         self.kinds.iter().any(|learner| learner.learnt)
     }
 
+    /// A request was answered. The kinds of which nothing was heard for so long that what was learnt
+    /// is as declared again.
+    pub(super) fn answered(&mut self) -> impl Iterator<Item = LimitKind> + '_ {
+        let forgotten = |learner: &mut Learner| learner.answered().then_some(learner.kind);
+        self.kinds.iter_mut().filter_map(forgotten)
+    }
+
     /// The server said what it takes for a request. Whether that changes anything.
     pub(super) fn said(&mut self, kind: LimitKind, cost: &Cost, units: u64) -> bool {
         self.of(kind)
@@ -299,7 +319,7 @@ impl Charges {
             return false;
         };
         let factor = used / own;
-        let less = own > 0.0 && factor < learner.model.factor() * (1.0 - SAME);
+        let less = own > 0.0 && factor < learner.model.factor() * (1.0 - LINE_LEAST);
         less && learner.change(learner.model.count, factor)
     }
 
@@ -309,7 +329,25 @@ impl Charges {
 }
 
 impl Learner {
+    fn answered(&mut self) -> bool {
+        self.unheard = self.unheard.saturating_add(1);
+        if !self.learnt || self.unheard < BELIEVED_FOR {
+            return false;
+        }
+        self.said.fill(Said::default());
+        self.begin = None;
+        self.bounds.clear();
+        self.unheard = 0;
+        self.learnt = false;
+        self.model = Model {
+            count: self.declared,
+            permille: 1000,
+        };
+        true
+    }
+
     fn seen(&mut self, point: Point, per_s: f64) -> bool {
+        self.unheard = 0;
         let Some(begin) = &self.begin else {
             self.begin = Some(point);
             return false;
@@ -355,11 +393,13 @@ impl Learner {
             return false;
         }
         let count = Count::of(self.kind)[best];
-        let surely = (with.factor - self.model.factor()).abs() > 3.0 * with.error;
+        let differs = (with.factor - self.model.factor()).abs();
+        let surely = differs > 3.0 * with.error && differs > LINE_LEAST * self.model.factor();
         (count != self.model.count || surely) && self.change(count, with.factor)
     }
 
     fn said(&mut self, cost: &Cost, units: u64) -> bool {
+        self.unheard = 0;
         let counts = Count::of(self.kind);
         for (said, count) in self.said.iter_mut().zip(counts) {
             let ours = count.at_admission(cost);
@@ -368,17 +408,21 @@ impl Learner {
             }
         }
         let present = counts.iter().position(|&count| count == self.model.count);
-        let Some(present) = present.filter(|&index| self.said[index].n > 0.0) else {
+        let Some(present) = present.filter(|&index| self.said[index].n > SAID_LEAST) else {
             return false;
         };
         // Another way must be plainly better: exact where the present one scatters.
         let mut best = present;
         for (index, other) in self.said.iter().enumerate() {
-            if other.n > 2.5 && other.scatter() + 0.02 < 0.5 * self.said[best].scatter() {
+            if other.n > SAID_LEAST && other.scatter() + 0.02 < 0.5 * self.said[best].scatter() {
                 best = index;
             }
         }
-        let factor = self.said[best].mean();
+        let said = self.said[best];
+        if said.scatter() > ERROR_MOST * said.n.sqrt() {
+            return false;
+        }
+        let factor = said.mean();
         self.change(counts[best], factor)
     }
 

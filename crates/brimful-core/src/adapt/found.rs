@@ -43,12 +43,22 @@ pub(super) struct Found {
     pause: Option<Pause>,
     overload: Overload,
     model: Model,
-    /// `None` while only what was declared counts.
-    pacer: Option<(usize, Pacer)>,
+    /// One for each limit that is not sent as declared; none while only what was declared counts.
+    pacers: Vec<Paced>,
     /// The part of a rate that was found out which is sent at, from 0 to 1.
     share: f64,
     /// The kind that the refusal of the present pause named.
     named: Option<usize>,
+}
+
+/// Sends one limit at a rate of its own.
+#[derive(Clone, Debug)]
+struct Paced {
+    /// Which of the declared limits; 0 where it is searched.
+    ladder: usize,
+    /// The kind, by its place in [`KINDS`].
+    place: usize,
+    pacer: Pacer,
 }
 
 /// Who says how fast.
@@ -105,7 +115,7 @@ impl Found {
             pause: None,
             overload: Overload::default(),
             model: Model::new(now, learning, declared, learned),
-            pacer: None,
+            pacers: Vec::new(),
             share: 1.0,
             named: None,
         };
@@ -134,7 +144,7 @@ impl Found {
 
     /// The instant from which `charge` may start, or `now`.
     fn earliest(&self, now: Timestamp) -> Timestamp {
-        let paced = self.pacer.as_ref().map(|(_, pacer)| pacer.earliest());
+        let paced = self.pacers.iter().map(|paced| paced.pacer.earliest()).max();
         let paused = self
             .pause
             .as_ref()
@@ -176,8 +186,8 @@ impl Found {
         if let Some(pause) = &mut self.pause {
             pause.started(now);
         }
-        if let Some((place, pacer)) = &mut self.pacer {
-            pacer.take(now, KINDS[*place].units(charge));
+        for paced in &mut self.pacers {
+            paced.pacer.take(now, KINDS[paced.place].units(charge));
         }
         if let Model::Places(places) = &mut self.model {
             places.sent();
@@ -302,33 +312,47 @@ impl Found {
         self.set_pacer();
     }
 
-    /// Sends at the rate that the model says.
+    /// Sends at the rates that the model says.
     fn set_pacer(&mut self) {
-        let (place, rate, burst) = match &self.model {
+        let pacers = &mut self.pacers;
+        match &self.model {
             Model::Searched(search) => {
                 // Only what is sent at in full can be found out.
                 let share = if search.is_held() { self.share } else { 1.0 };
-                (search.place(), search.rate() * share, 0)
+                pacers.retain(|paced| paced.ladder == 0);
+                pace(
+                    pacers,
+                    (0, search.place()),
+                    Some((search.rate() * share, 0)),
+                );
             }
-            Model::Places(_) => {
-                self.pacer = None;
-                return;
-            }
+            Model::Places(_) => pacers.clear(),
             Model::Declared(ladders) => {
-                let strict = ladders.iter().find_map(|ladder| {
-                    let (rate, burst) = (ladder.rate()?, ladder.burst()?);
-                    Some((ladder.place(), rate, burst))
-                });
-                let Some(strict) = strict else {
-                    self.pacer = None;
-                    return;
-                };
-                strict
+                for (index, ladder) in ladders.iter().enumerate() {
+                    let strict = ladder.rate().zip(ladder.burst());
+                    pace(pacers, (index, ladder.place()), strict);
+                }
             }
-        };
-        match &mut self.pacer {
-            Some((known, pacer)) if *known == place => pacer.set(rate, burst),
-            _ => self.pacer = Some((place, Pacer::new(rate, burst))),
+        }
+    }
+}
+
+/// Sends a limit at this rate, with this burst; `None`: as declared.
+fn pace(pacers: &mut Vec<Paced>, (ladder, place): (usize, usize), strict: Option<(f64, u64)>) {
+    let known = pacers.iter().position(|paced| paced.ladder == ladder);
+    match (known, strict) {
+        (Some(known), Some((rate, burst))) if pacers[known].place == place => {
+            pacers[known].pacer.set(rate, burst);
+        }
+        (known, strict) => {
+            if let Some(known) = known {
+                pacers.swap_remove(known);
+            }
+            pacers.extend(strict.map(|(rate, burst)| Paced {
+                ladder,
+                place,
+                pacer: Pacer::new(rate, burst),
+            }));
         }
     }
 }

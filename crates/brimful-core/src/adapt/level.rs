@@ -8,6 +8,9 @@ use crate::time::Timestamp;
 /// What the rate never falls below, as a part of the limit's: a limit that others use up is asked
 /// again and again, not given up.
 const RATE_LEAST: i128 = 20;
+/// The deepest debt, in windows: a number that makes it deeper is more likely wrong than true, and
+/// what is true is shown again by the next reply.
+const DEBT_WINDOWS: i128 = 2;
 
 /// The level of a server's bucket as it is believed to be, with what others take drained from it.
 /// All quantities are units × `den`, so that a nanosecond earns `num`.
@@ -97,11 +100,12 @@ impl Level {
     }
 
     /// Sets the level at the instant that it was brought to. Whether that was more than it holds:
-    /// the rest could not be earned.
+    /// the rest could not be earned. A debt that is too deep is cut and not asked for again.
     pub(super) fn set_level(&mut self, level: i128) -> bool {
-        self.level = level.min(self.cap);
+        let floor = -DEBT_WINDOWS * self.num * self.den;
+        self.level = level.min(self.cap).max(floor);
         self.lost += level - self.level;
-        level > self.level
+        level != self.level
     }
 
     /// Brings the level to `now`; to be called before it is read or set. Whether something could
@@ -214,5 +218,15 @@ mod tests {
         level.take(Timestamp::ZERO, 10 * unit);
         let next = level.earliest(Timestamp::ZERO, 9_000 * unit);
         assert_eq!(next, Timestamp::from_secs(1));
+    }
+
+    #[test]
+    fn a_debt_is_no_deeper_than_two_windows_and_the_rest_is_not_asked_for_again() {
+        let mut level = level();
+        let unit = level.scale();
+        level.set_level(-9_000_000_000_000_000_000 * unit);
+        assert_eq!(level.level(), -1_200 * unit);
+        let next = level.earliest(Timestamp::ZERO, unit);
+        assert!(next <= Timestamp::from_secs(121), "{next:?}");
     }
 }

@@ -28,6 +28,8 @@ const FOREIGN_LEAST: f64 = 0.02;
 const FOREIGN_MOST: f64 = 0.95;
 /// The shortest time over which the rate of others is measured, in seconds.
 const WINDOW_S: f64 = 10.0;
+/// Moments that are kept at which something could not be earned, as long as no reply has come.
+const LOST_MAX: usize = 32_768;
 
 /// What a reply says of the level at the moment of its admission, in units.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +84,8 @@ pub(super) struct Mirror {
     born: Timestamp,
     level: Level,
     lost: VecDeque<(Timestamp, i128)>,
+    /// What was dropped from the front of `lost`.
+    lost_before: i128,
     anchor: Option<Anchor>,
     slope: Slope,
     foreign_per_s: f64,
@@ -107,6 +111,7 @@ impl Mirror {
             born: now,
             level: Level::new(now, amount, window, 0),
             lost: VecDeque::new(),
+            lost_before: 0,
             anchor: None,
             slope: Slope::default(),
             foreign_per_s: 0.0,
@@ -252,7 +257,7 @@ impl Mirror {
         let taken = |units: i64| scaled(units, model, scale);
         let up_to = own.taken_up_to(mark, model.count);
         let after = taken(own.taken_at(mark.at + JITTER, model.count) - up_to).max(0);
-        let before = taken(up_to - own.taken_at(mark.at - JITTER, model.count))
+        let before = taken(up_to - own.taken_before(mark.at, JITTER, model.count))
             - i128::from(reply.units) * scale;
         let refilled = self.level.per_nano() * JITTER.as_nanos().cast_signed();
         let slack = self.to_scaled(2.0 * (self.foreign_for_margin() * reply.size).sqrt());
@@ -413,8 +418,10 @@ impl Mirror {
             _ => self.lost.push_back((now, self.level.lost())),
         }
         let oldest = self.oldest();
-        while self.lost.get(1).is_some_and(|(at, _)| *at < oldest) {
-            self.lost.pop_front();
+        while self.lost.len() > LOST_MAX || self.lost.get(1).is_some_and(|(at, _)| *at < oldest) {
+            if let Some((_, dropped)) = self.lost.pop_front() {
+                self.lost_before = dropped;
+            }
         }
     }
 
@@ -422,7 +429,7 @@ impl Mirror {
         let place = self.lost.partition_point(|(then, _)| *then <= at);
         match place.checked_sub(1) {
             Some(last) => self.lost[last].1,
-            None => 0,
+            None => self.lost_before,
         }
     }
 

@@ -224,6 +224,14 @@ impl Own {
         sent.saturating_sub(at(&self.void, &self.void_before, now)[count as usize])
     }
 
+    /// The same, so long before an instant: nothing, if that is before the first.
+    pub(super) fn taken_before(&self, now: Timestamp, by: Duration, count: Count) -> i64 {
+        if now.since(Timestamp::ZERO) < by {
+            return self.before[count as usize].saturating_sub(self.void_before[count as usize]);
+        }
+        self.taken_at(now - by, count)
+    }
+
     /// Nothing before that instant will be asked for.
     pub(super) fn forget_before(&mut self, oldest: Timestamp) {
         for (slots, before) in [
@@ -316,6 +324,16 @@ mod tests {
         own.forget_before(secs(4));
         assert_eq!(own.taken_up_to(&marks[3], Count::Requests), 2);
         assert_eq!(own.taken_at(secs(9), Count::Requests), 2);
+    }
+
+    #[test]
+    fn nothing_was_taken_before_the_first_instant() {
+        let mut own = Own::default();
+        own.sent(Timestamp::ZERO, &Cost::request());
+        let by = Duration::from_millis(300);
+        let soon = Timestamp::from_millis(100);
+        assert_eq!(own.taken_before(soon, by, Count::Requests), 0);
+        assert_eq!(own.taken_before(secs(1), by, Count::Requests), 1);
     }
 
     #[test]

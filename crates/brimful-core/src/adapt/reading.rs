@@ -48,22 +48,15 @@ pub(super) fn window(reading: &Reading) -> Option<Duration> {
     }
 }
 
-/// The window in use among providers that is nearest; what is shorter than a minute comes from
-/// buckets that hold less than a minute's amount.
+/// A day where the numbers are those of a bucket of a day, else a minute. In a bucket the product is
+/// exact; a window that starts anew gives any number, and is a minute's as a rule.
 fn usual(whole_s: f64) -> Duration {
-    let near = |window: Duration| {
-        let quotient = whole_s / window.as_secs_f64();
-        (0.5..2.0).contains(&quotient)
-    };
-    [SECOND, MINUTE, HOUR, DAY]
-        .into_iter()
-        .rev()
-        .find(|window| *window != SECOND && near(*window))
-        .unwrap_or(if whole_s > DAY.as_secs_f64() {
-            DAY
-        } else {
-            MINUTE
-        })
+    let quotient = whole_s / DAY.as_secs_f64();
+    if (0.98..1.02).contains(&quotient) {
+        DAY
+    } else {
+        MINUTE
+    }
 }
 
 /// The name of a limit that the server named.

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::charge::Charges;
-use super::mirror::{Model, Reply, Seen};
+use super::mirror::{JITTER, Model, Reply, Seen};
 use super::named::{Named, Size, WHOLE};
 use super::own::{Count, Mark, Own};
 use super::reading;
@@ -25,10 +25,16 @@ use crate::upstream::UpstreamId;
 
 /// Limits that a server may name; more are not believed.
 const LIMITS_MAX: usize = 16;
+/// Sending more than the rate earns in so many seconds, within the jitter around a send, is a
+/// volley.
+const VOLLEY_S: f64 = 1.2;
 /// Replies in a row that must name another amount before it is taken for the limit.
 const CHANGES_AFTER: u32 = 3;
 /// What the use of others must change by to be told, in thousandths of the rate.
 const FOREIGN_STEP: u32 = 50;
+/// Tokens that no single answer takes. What is said to have taken more is an error of the server's,
+/// and stays what was reserved for it.
+const USAGE_MOST: u64 = 1 << 26;
 
 /// All limits that the server names, and what it takes for requests.
 #[derive(Clone, Debug)]
@@ -219,6 +225,13 @@ impl Told {
 
     /// An attempt was answered.
     pub(crate) fn ended(&mut self, now: Timestamp, cost: &Cost, usage: &Usage) {
+        let forgotten: Vec<LimitKind> = self.charges.answered().collect();
+        for kind in forgotten {
+            self.recount(now, kind);
+        }
+        if usage.input.max(usage.output) > USAGE_MOST {
+            return;
+        }
         self.own.ended(now, cost, usage);
         for index in 0..self.limits.len() {
             let kind = self.limits[index].mirror.kind;
@@ -407,7 +420,8 @@ impl Told {
         let since = i64::try_from(model.times(since.unsigned_abs())).unwrap_or(i64::MAX);
         let known = named.restarts.as_ref();
         let left = seen.least.unwrap_or(0);
-        if let Some(window) = Window::seen(known, mark, (up_to, since), left, reset) {
+        let times = (named.mirror.window, reset);
+        if let Some(window) = Window::seen(known, mark, (up_to, since), left, times) {
             named.restarts = Some(window);
             named.doubt_changed();
         }
@@ -434,12 +448,20 @@ impl Told {
         };
         let (time_s, per_s) = (mirror.seconds(mark.at), mirror.per_s());
         let own = &self.own;
+        // Of a volley nobody knows what was admitted before the level was shown.
+        let count = self.charges.model(kind).count;
+        let around =
+            own.taken_at(mark.at + JITTER, count) - own.taken_before(mark.at, JITTER, count);
+        if around as f64 > VOLLEY_S * per_s + 2.0 * self.sizes[slot(kind)].of_rate() {
+            return;
+        }
         let mut changed = self.charges.seen(kind, time_s, drift, per_s, |count| {
             own.taken_up_to(mark, count)
         });
         if !changed
             && let Some(fit) = mirror.fit()
             && fit.span_s >= 0.8 * mirror.window_s()
+            && fit.own_per_s * self.charges.model(kind).factor() <= VOLLEY_S * per_s
         {
             changed = self.charges.left_over(kind, fit.used_per_s, fit.own_per_s);
         }
@@ -492,11 +514,12 @@ impl Told {
             return known;
         }
         let amount = reading.limit.filter(|amount| *amount > 0)?;
-        // Nobody allows as much in an hour as in a minute: one of the two windows was a guess.
-        let alike = self
-            .limits
-            .iter()
-            .position(|named| named.mirror.kind == reading.kind && named.mirror.amount == amount);
+        // Nobody allows as much in an hour as in a minute: if one of the two windows was a guess,
+        // it was a wrong one.
+        let alike = self.limits.iter().position(|named| {
+            let guessed = reading.window.is_none() || named.said_window.is_none();
+            guessed && named.mirror.kind == reading.kind && named.mirror.amount == amount
+        });
         if alike.is_some() {
             return alike;
         }

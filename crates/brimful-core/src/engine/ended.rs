@@ -216,7 +216,7 @@ impl Engine {
         // Who has no other upstream wants to hear of it now, and not after the night.
         let others = self.upstreams.iter().enumerate();
         let mut others = others.filter(|&(index, _)| index != ended.upstream);
-        let has_others = others.any(|(_, other)| other.is_usable());
+        let has_others = others.any(|(_, other)| other.is_usable() && !other.is_parked(now));
         let state = &mut self.upstreams[ended.upstream];
         let upstream = upstream_id(ended.upstream);
         let reset = failure.retry_after.filter(|wait| {

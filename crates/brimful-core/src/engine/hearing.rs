@@ -20,8 +20,10 @@ impl Engine {
             debug_assert!(false, "{attempt:?} is not in flight");
             return;
         };
-        entry.observation = Some(Box::new(observation));
-        self.heard = Some(attempt);
+        if self.upstreams[entry.upstream].learns() {
+            entry.observation = Some(Box::new(observation));
+            self.heard = Some(attempt);
+        }
     }
 
     /// Takes in what was heard last, unless `input` is the end of that attempt.
@@ -49,6 +51,9 @@ impl Engine {
             return;
         };
         let upstream = &mut self.upstreams[entry.upstream];
+        if !upstream.learns() {
+            return;
+        }
         let refused = matches!(result, AttemptResult::Failed(failure) if failure.quota.is_some());
         let limits = upstream.limits.iter().filter(|_| refused);
         let declared: Vec<LimitSpec> = limits

@@ -52,6 +52,7 @@ impl Engine {
                     }
                     waiting = true;
                     self.queue.set_aside(lane);
+                    wait.tell(now, &mut self.budget);
                     if self.queue.others_are_ready() {
                         wait.hold(&self.budget, &mut self.holds);
                     }
@@ -88,8 +89,10 @@ impl Engine {
         entry.attempts += 1;
         entry.started = now;
         entry.reservation = Some(self.budget.take(now, way.route, charge));
-        let told = self.upstreams[way.upstream].told_mut(lane);
-        entry.mark = told.sent(now, &entry.cost, &mut self.budget);
+        if self.upstreams[way.upstream].learns() {
+            let told = self.upstreams[way.upstream].told_mut(lane);
+            entry.mark = told.sent(now, &entry.cost, &mut self.budget);
+        }
         entry.upstream = way.upstream;
         if entry.attempts == 1 {
             entry.first_attempt = now;

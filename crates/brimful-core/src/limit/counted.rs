@@ -52,7 +52,7 @@ impl Counted {
         if let (Some(pace), Some(old)) = (&mut self.pace, &old.pace) {
             pace.carry(now, old);
         }
-        self.window.restore(now, &old.window.snapshot(now));
+        self.window.carry(now, &old.window);
     }
 
     pub(super) fn snapshot(&self, now: Timestamp) -> Vec<Taken> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Taken;
 use crate::time::Timestamp;
 
 /// How much elapsed time a late wake-up may make up for. Timers of common runtimes are about 1 ms
@@ -12,6 +13,9 @@ const CATCH_UP: Duration = Duration::from_millis(50);
 /// The longest debt, beyond what a reservation itself may leave, that settling can leave. Larger
 /// usage is an error of the server's: believing it would stop the run for ever.
 pub(super) const DEBT: Duration = Duration::from_secs(24 * 3600);
+
+/// Parts of a window in which what was taken is told.
+const TAKEN_PARTS: u64 = 64;
 
 /// A level that earns `num / den` units a nanosecond and may go below zero.
 ///
@@ -67,6 +71,26 @@ impl Pace {
         }
         // Should the clock have stepped back, nothing is earned until it is where it was.
         self.at.max(now) + time_to_earn(-level, self.num)
+    }
+
+    /// The most that may have been taken in the last `den` nanoseconds, oldest first: the rate until
+    /// the level was last changed, and then what is owed.
+    pub(super) fn taken(&self, now: Timestamp) -> Vec<Taken> {
+        if self.at == Timestamp::NEVER {
+            return Vec::new();
+        }
+        let idle = now.since(self.at);
+        let part = Duration::from_nanos(self.den / TAKEN_PARTS);
+        let ages = (0..TAKEN_PARTS as u32).rev().map(|number| part * number);
+        let ages = ages.filter(|age| *age >= idle);
+        let units = self.num.div_ceil(TAKEN_PARTS);
+        let owed = -self.earned(now).min(0) / i128::from(self.den);
+        let owed = u64::try_from(owed).unwrap_or(u64::MAX);
+        let owed = (owed > 0).then_some(Taken {
+            age: Duration::ZERO,
+            units: owed,
+        });
+        ages.map(|age| Taken { age, units }).chain(owed).collect()
     }
 
     /// The same, after `units` have been taken at `now`.

@@ -2,7 +2,8 @@
 //!
 //! The amount rises in equal steps within each period and compounds from period to period. A step
 //! is only taken when at least half of what was allowed since the last one was used, so that an
-//! idle hour earns no leap.
+//! idle hour earns no leap; or when a request waits that is larger than what is reached, which
+//! nothing that can be sent would ever change.
 
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ pub(super) struct Ramping {
     next: Timestamp,
     /// What had been admitted at the last step.
     admitted: u64,
+    /// Whether a request waits that is larger than what is reached.
+    awaited: bool,
 }
 
 impl Ramping {
@@ -70,6 +73,7 @@ impl Ramping {
             full: spec.amount,
             next: Timestamp::NEVER,
             admitted: 0,
+            awaited: false,
         })
     }
 
@@ -104,9 +108,22 @@ impl Ramping {
         }
     }
 
+    /// A request waits that fits only once it has risen: from now on time alone counts.
+    pub(super) fn awaits(&mut self, now: Timestamp) {
+        self.awaited = true;
+        if self.next == Timestamp::NEVER {
+            self.next = now + self.length();
+        }
+    }
+
+    /// How long a step lasts.
+    fn length(&self) -> Duration {
+        self.ramp.period / STEPS as u32
+    }
+
     /// Whether the amount changed.
     pub(super) fn step(&mut self, now: Timestamp, admitted: u64, spec: &LimitSpec) -> bool {
-        let length = self.ramp.period / STEPS as u32;
+        let length = self.length();
         if self.next == Timestamp::NEVER {
             if admitted > 0 {
                 self.next = now + length;
@@ -122,7 +139,9 @@ impl Ramping {
         self.next = now + length;
         // In windows of a step: what a step allows, by the time that it lasts.
         let allowed = u128::from(self.amount) * length.as_nanos();
-        if u128::from(used) * 2 * spec.window.as_nanos() < allowed {
+        let is_used = u128::from(used) * 2 * spec.window.as_nanos() >= allowed;
+        // Whoever still waits says so again.
+        if !std::mem::take(&mut self.awaited) && !is_used {
             return false;
         }
         self.step += 1;

@@ -118,6 +118,15 @@ impl TokenBucket {
         Vec::from_iter((units > 0).then_some(Taken { age, units }))
     }
 
+    /// The most that may have been taken, oldest first: of a bucket without declared capacity, what
+    /// its rate allows in a window.
+    pub(super) fn taken(&self, now: Timestamp) -> Vec<Taken> {
+        match &self.state {
+            State::Even(pace) => pace.taken(now),
+            State::Bucket(_) => self.snapshot(now),
+        }
+    }
+
     /// Takes what was taken before from a bucket that was full before that, oldest first.
     pub(super) fn restore(&mut self, now: Timestamp, before: &[Taken]) {
         let State::Bucket(bucket) = &mut self.state else {

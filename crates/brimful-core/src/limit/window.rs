@@ -149,10 +149,20 @@ impl Window {
                 }
             }
         }
+        // What is older than all that is told has left its window.
+        self.forgotten = self.forgotten.max(Some(now));
         // What starts from now on must not prolong what is older.
         self.taken.push_back((self.until(now), 0));
         self.opened = now;
         self.sum = self.taken.iter().map(|&(_, units)| units).sum();
+    }
+
+    /// Goes on where `old`, of another length or amount, stands.
+    pub(super) fn carry(&mut self, now: Timestamp, old: &Self) {
+        self.restore(now, &old.snapshot(now));
+        // What had left the shorter one is not told, and must not be given back by a longer one.
+        let longer = self.length.saturating_sub(old.length);
+        self.forgotten = Some(now + Duration::from_nanos(longer));
     }
 
     /// Until when counts what starts at `at`.

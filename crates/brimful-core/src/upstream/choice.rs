@@ -84,6 +84,14 @@ impl Wait {
         }
     }
 
+    /// Tells the limits of where it can start first that it waits for them.
+    #[inline]
+    pub(crate) fn tell(&self, now: Timestamp, budget: &mut Budget) {
+        if let Some(first) = &self.first {
+            budget.is_awaited(now, first.way.route, &first.charge);
+        }
+    }
+
     fn look(&mut self, at: Timestamp, timer: Timer) {
         if at < self.until {
             (self.until, self.timer) = (at, timer);

@@ -48,7 +48,8 @@ pub struct UpstreamConfig {
 /// What is found out about an upstream's limits while it is used, by what it refuses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Learning {
-    /// Nothing: what is declared holds.
+    /// Nothing: what is declared holds, whatever headers and refusals say. With
+    /// [`UpstreamConfig::first_alone`], what they say all the same.
     #[default]
     Off,
     /// Where limits are declared, how the server counts, and whether it allows less; where none
@@ -74,6 +75,11 @@ pub enum Role {
 }
 
 impl UpstreamConfig {
+    /// Whether what it says of its limits is taken in.
+    pub(crate) fn listens(&self) -> bool {
+        self.learning != Learning::Off || self.first_alone
+    }
+
     /// An upstream with these limits; everything else by default.
     #[must_use]
     pub fn new(name: impl Into<String>, limits: Vec<LimitSpec>) -> Self {

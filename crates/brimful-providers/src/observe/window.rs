@@ -2,21 +2,16 @@
 
 use std::time::Duration;
 
-/// The windows that providers have.
-const WINDOWS: [Duration; 5] = [
-    Duration::from_secs(1),
-    Duration::from_secs(10),
-    Duration::from_secs(60),
-    Duration::from_secs(3_600),
-    Duration::from_secs(86_400),
-];
+/// The windows of limits whose names do not tell them.
+const WINDOWS: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(86_400)];
 
 /// The window in which `limit` units refill continuously, if `limit - remaining` of them take
-/// `reset`, known to `resolution`. `None` when nothing is used, or when the rounding of either
-/// leaves more than one window open.
+/// `reset`, known to `resolution`. `None` when nothing is used, or when the numbers are not those
+/// of a bucket that holds a whole window: a window that starts anew gives any quotient, and would
+/// be taken for one of hours while little of it is used.
 ///
 /// OpenAI calls the limits of a minute and of a day by the same name; `reset = (limit − remaining)
-/// ÷ limit × window` tells them apart.
+/// ÷ limit × window` tells them apart, and does so to the millisecond.
 pub(super) fn inferred(
     limit: u64,
     remaining: u64,
@@ -24,29 +19,18 @@ pub(super) fn inferred(
     resolution: Duration,
 ) -> Option<Duration> {
     let used = limit.checked_sub(remaining).filter(|used| *used > 0)?;
-    // In halves of a unit: the level itself is no whole number, `remaining` is rounded.
-    let window_nanos = |reset: Duration, used_halves: u64| {
-        reset
-            .as_nanos()
-            .checked_mul(u128::from(limit) * 2)
-            .map(|product| product / u128::from(used_halves))
+    let window_nanos = |reset: Duration| {
+        let product = reset.as_nanos().checked_mul(u128::from(limit))?;
+        Some(product / u128::from(used))
     };
-    let least = window_nanos(reset.saturating_sub(resolution), used.checked_mul(2)? + 1)?;
-    let likely = window_nanos(reset, used * 2)?;
-    let most = window_nanos(
-        reset.checked_add(resolution)?,
-        (used * 2).saturating_sub(2).max(1),
-    )?;
-    let window = nearest(likely)?;
-    (nearest(least) == Some(window) && nearest(most) == Some(window)).then_some(window)
-}
-
-/// The window that is nearest by ratio and no further than a factor of 2½.
-fn nearest(nanos: u128) -> Option<Duration> {
-    WINDOWS.into_iter().find(|window| {
-        let window = window.as_nanos();
-        nanos <= window.saturating_mul(5) / 2 && window <= nanos.saturating_mul(5) / 2
-    })
+    // Levels are rounded as well.
+    let least = window_nanos(reset.saturating_sub(resolution))?.saturating_mul(98) / 100;
+    let most = window_nanos(reset.checked_add(resolution)?)?.saturating_mul(102) / 100;
+    let mut fitting = WINDOWS
+        .into_iter()
+        .filter(|window| (least..=most).contains(&window.as_nanos()));
+    let window = fitting.next()?;
+    fitting.next().is_none().then_some(window)
 }
 
 #[cfg(test)]
@@ -76,11 +60,16 @@ mod tests {
 
     #[test]
     fn rounding_that_leaves_several_windows_open_tells_none() {
-        assert_eq!(inferred(30_000, 29_999, Duration::from_millis(2), MS), None);
-        assert_eq!(
-            inferred(60, 59, Duration::from_secs(1), Duration::from_secs(1)),
-            None
-        );
+        let second = Duration::from_secs(1);
+        assert_eq!(inferred(86_400, 86_399, second, second), None);
+        assert_eq!(inferred(1_440, 1_430, 300 * second, 300 * second), None);
+    }
+
+    #[test]
+    fn a_window_that_starts_anew_is_not_taken_for_one_of_a_day() {
+        let reset = Duration::from_millis(52_700);
+        assert_eq!(inferred(20_000, 19_968, reset, MS), None);
+        assert_eq!(inferred(60_000, 59_979, Duration::from_secs(58), MS), None);
     }
 
     #[test]

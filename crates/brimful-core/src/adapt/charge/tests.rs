@@ -11,9 +11,12 @@ fn reserve(charges: &Charges, cost: &Cost) -> Charge {
 }
 
 #[test]
-fn what_a_server_says_outright_is_believed_at_once() {
+fn what_a_server_says_outright_is_believed_when_three_agree() {
     let mut charges = Charges::new(ChargeRule::Sum, Settlement::None);
     let request = charge(300, 100);
+    assert!(!charges.said(LimitKind::TotalTokens, &request, 800));
+    assert!(!charges.said(LimitKind::TotalTokens, &request, 800));
+    assert!(!charges.is_learnt());
     assert!(charges.said(LimitKind::TotalTokens, &request, 800));
     assert_eq!(charges.model(LimitKind::TotalTokens).permille, 2_000);
     assert_eq!(reserve(&charges, &request).total, 800);
@@ -37,7 +40,9 @@ fn a_rule_that_is_exact_beats_one_that_scatters() {
 #[test]
 fn absurd_numbers_have_bounded_consequences() {
     let mut charges = Charges::new(ChargeRule::Sum, Settlement::None);
-    charges.said(LimitKind::TotalTokens, &charge(1, 0), u64::MAX);
+    for _ in 0..3 {
+        charges.said(LimitKind::TotalTokens, &charge(1, 0), u64::MAX);
+    }
     assert_eq!(charges.model(LimitKind::TotalTokens).permille, 10_000);
     assert_eq!(reserve(&charges, &charge(u64::MAX, 1)).total, u64::MAX);
     charges.said(LimitKind::TotalTokens, &charge(1, 0), 0);
@@ -137,4 +142,32 @@ fn a_limit_that_lacks_less_than_was_sent_shows_that_less_is_taken() {
         charges.at_most(LimitKind::TotalTokens, &request, gone);
     }
     assert_eq!(charges.model(LimitKind::TotalTokens).permille, 500);
+}
+
+#[test]
+fn one_request_that_was_estimated_badly_changes_nothing_for_the_others() {
+    let mut charges = Charges::new(ChargeRule::Sum, Settlement::None);
+    let request = charge(60, 40);
+    for units in [1_000, 100, 100, 110, 1_000, 100] {
+        charges.said(LimitKind::TotalTokens, &request, units);
+        assert!(!charges.is_learnt(), "{charges:?}");
+    }
+}
+
+#[test]
+fn a_factor_of_which_nothing_is_heard_any_more_is_forgotten() {
+    let mut charges = Charges::new(ChargeRule::Max, Settlement::None);
+    let model = Model {
+        count: Count::Sum,
+        permille: 10_000,
+    };
+    charges.set(LimitKind::TotalTokens, model);
+    for _ in 1..BELIEVED_FOR {
+        assert_eq!(charges.answered().count(), 0);
+    }
+    let forgotten: Vec<LimitKind> = charges.answered().collect();
+    assert_eq!(forgotten, [LimitKind::TotalTokens]);
+    let model = charges.model(LimitKind::TotalTokens);
+    assert_eq!((model.count, model.permille), (Count::Max, 1_000));
+    assert!(!charges.is_learnt());
 }

@@ -88,11 +88,16 @@ pub(super) enum Step {
     Search,
 }
 
+/// Whether a limit has a rate: neither concurrency nor an allowance of an hour and more.
+pub(super) fn has_rate(spec: &LimitSpec) -> bool {
+    place(spec.kind).is_some() && spec.window < Duration::from_secs(3_600)
+}
+
 impl Ladder {
     /// `None` for what has no rate: concurrency, and allowances of an hour and more. Begins where
     /// an earlier run has ended.
     pub(super) fn new(spec: &LimitSpec, learned: &[LearnedRate]) -> Option<Self> {
-        let place = place(spec.kind).filter(|_| spec.window < Duration::from_secs(3_600))?;
+        let place = place(spec.kind).filter(|_| has_rate(spec))?;
         let mut ladder = Self {
             place,
             amount: spec.amount,
@@ -107,9 +112,13 @@ impl Ladder {
         };
         let known = learned.iter().find(|rate| rate.kind == spec.kind);
         let known = known.and_then(|rate| Some((rate, Model::of(rate.window?)?)));
+        // The limit may have been another one then.
+        let known = known.filter(|(_, model)| model.window().is_some_and(|w| ladder.can_be(w)));
         if let Some((rate, model)) = known {
+            let least = ladder.declared() * EASED_LEAST;
             ladder.model = model;
-            ladder.rate = ladder.allowed(model).min(rate.per_hour as f64 / 3_600.0);
+            ladder.rate = (rate.per_hour as f64 / 3_600.0).max(least);
+            ladder.rate = ladder.rate.min(ladder.allowed(model));
         }
         Some(ladder)
     }
@@ -165,9 +174,7 @@ impl Ladder {
 
     /// The next stricter model that a pause of this length does not rule out.
     fn next(&self, length: Duration) -> Option<Model> {
-        let fits = |window: Duration| {
-            length <= window.mul_f64(SLACK) && window < self.window && self.in_window(window) >= 2.0
-        };
+        let fits = |window: Duration| length <= window.mul_f64(SLACK) && self.can_be(window);
         match self.model {
             Model::Declared if self.burst > 1 => return Some(Model::Burst(self.burst / 2)),
             Model::Burst(left) if left > 1 => return Some(Model::Burst(left / 2)),
@@ -176,6 +183,12 @@ impl Ladder {
         }
         let stricter = |model: &Model| *model > self.model && model.window().is_some_and(fits);
         [Model::Tens, Model::Seconds].into_iter().find(stricter)
+    }
+
+    /// Whether the limit can be judged by such a window: one that is its own is no stricter, and of
+    /// less than two units nothing would be left.
+    fn can_be(&self, window: Duration) -> bool {
+        window < self.window && self.in_window(window) >= 2.0
     }
 
     fn in_window(&self, window: Duration) -> f64 {

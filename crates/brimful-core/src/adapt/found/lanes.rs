@@ -5,10 +5,11 @@ use std::time::Duration;
 use crate::charge::{Charge, Lane};
 use crate::engine::AttemptResult;
 use crate::learned::Learned;
-use crate::limit::LimitSpec;
+use crate::limit::{LimitKind, LimitSpec};
 use crate::time::Timestamp;
 use crate::upstream::{Learning, UpstreamConfig};
 
+use super::ladder::has_rate;
 use super::{Found, Sent};
 
 /// One search for each lane: models have limits of their own.
@@ -19,6 +20,8 @@ pub(crate) struct FoundByLane {
     share_millionths: u32,
     learned: Vec<(Lane, Learned)>,
     lanes: Vec<Option<Found>>,
+    /// How often everything began anew. Attempts of before say nothing of what is now.
+    changes: u32,
 }
 
 impl FoundByLane {
@@ -29,13 +32,22 @@ impl FoundByLane {
             share_millionths: config.share_millionths,
             learned: config.learned.clone(),
             lanes: Vec::new(),
+            changes: 0,
         }
     }
 
     /// What was found out about other limits is of no use.
     pub(crate) fn reconfigure(&mut self, config: &UpstreamConfig) {
-        if (self.learning, &self.declared) != (config.learning, &config.limits) {
-            *self = Self::new(config);
+        let is_same =
+            self.learning == config.learning && rated(&self.declared).eq(rated(&config.limits));
+        if is_same {
+            self.declared.clone_from(&config.limits);
+        } else {
+            let changes = self.changes.wrapping_add(1);
+            *self = Self {
+                changes,
+                ..Self::new(config)
+            };
         }
         self.share_millionths = config.share_millionths;
         for found in self.lanes.iter_mut().flatten() {
@@ -65,7 +77,9 @@ impl FoundByLane {
         if self.learning == Learning::Off {
             return Sent::default();
         }
-        self.lane(now, lane).sent(now, charge)
+        let mut sent = self.lane(now, lane).sent(now, charge);
+        sent.changes = self.changes;
+        sent
     }
 
     /// An attempt is over. After a 429: how long nothing starts if the server did not say.
@@ -76,12 +90,18 @@ impl FoundByLane {
         (sent, charge): (&Sent, &Charge),
         result: &AttemptResult,
     ) -> Option<Duration> {
+        if sent.changes != self.changes {
+            return None;
+        }
         let found = self.lanes.get_mut(usize::from(lane.0))?;
         found.as_mut()?.ended(now, sent, charge, result)
     }
 
     /// The first byte of a streamed answer has come.
     pub(crate) fn first_byte(&mut self, now: Timestamp, lane: Lane, sent: &Sent) {
+        if sent.changes != self.changes {
+            return;
+        }
         if let Some(Some(found)) = self.lanes.get_mut(usize::from(lane.0)) {
             found.first_byte(now, sent);
         }
@@ -111,4 +131,16 @@ impl FoundByLane {
             found
         })
     }
+}
+
+/// What rates are found out of: neither allowances of an hour and more, nor what only says how a
+/// limit is kept.
+fn rated(
+    declared: &[LimitSpec],
+) -> impl Iterator<Item = (LimitKind, u64, Duration, Option<u64>, Option<&[Lane]>)> {
+    let rated = declared.iter().filter(|spec| has_rate(spec));
+    rated.map(|spec| {
+        let lanes = spec.lanes.as_deref();
+        (spec.kind, spec.amount, spec.window, spec.burst, lanes)
+    })
 }

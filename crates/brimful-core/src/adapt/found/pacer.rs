@@ -6,6 +6,9 @@ use crate::time::Timestamp;
 
 /// What a late wake-up may make up for: timers are about a millisecond late.
 const CATCH_UP: Duration = Duration::from_millis(5);
+/// The least in units a second: whatever is computed, something starts again. A limit of less would
+/// be one of hours.
+const LEAST: f64 = 1.0 / 3_600.0;
 
 /// Lets units start at a rate. What is large is paid for after it started.
 #[derive(Clone, Debug)]
@@ -31,7 +34,8 @@ impl Pacer {
 
     /// Another rate and burst from the next start on.
     pub(in crate::adapt) fn set(&mut self, per_s: f64, burst: u64) {
-        self.nanos = 1e9 / per_s;
+        // What is no number becomes the least, too.
+        self.nanos = 1e9 / per_s.max(LEAST);
         self.catch_up = CATCH_UP.max(self.time(burst));
     }
 

@@ -25,6 +25,11 @@ const GAIN_LEAST: f64 = 1.05;
 const AS_GOOD: f64 = 0.97;
 /// First bytes may take so many times as long as with little to do. The aim is twice.
 const FIRST_BYTE_MOST: f64 = 1.85;
+/// So many numbers, each an eighth less, must bring first bytes down to such a part of what they
+/// took before: else it is not a queue that they wait in. A third fewer places leave a queue at two
+/// thirds at most.
+const SHRINKS: u32 = 3;
+const SHRUNK: f64 = 0.85;
 /// Steps between two numbers, one of which is too small.
 const HALVINGS: u32 = 2;
 /// How long a number is kept before another is tried; doubles up to [`AGAIN_LATEST`].
@@ -47,6 +52,9 @@ pub(super) struct Places {
     known: Vec<Known>,
     phase: Phase,
     again_after: Duration,
+    /// Fewer places are tried because first bytes take long: what the first of them brought, and
+    /// how many there were since.
+    shrunk: Option<(Known, u32)>,
 }
 
 /// Sums over the attempts of one number.
@@ -100,6 +108,7 @@ impl Places {
             known: Vec::new(),
             phase: Phase::Doubling,
             again_after: AGAIN_FIRST,
+            shrunk: None,
         }
     }
 
@@ -147,7 +156,8 @@ impl Places {
         };
         self.sums.ends += 1;
         // Where usage is not told, answers count alike.
-        self.sums.tokens += usage.map_or(1, |usage| usage.output.max(1));
+        let tokens = usage.map_or(1, |usage| usage.output.max(1));
+        self.sums.tokens = self.sums.tokens.saturating_add(tokens);
         self.sums.time += now.since(sent.at);
         if self.sums.ends >= self.allowed.max(ENDS_LEAST) {
             self.judge(now);
@@ -199,15 +209,36 @@ impl Places {
                     .known_of(self.allowed)
                     .is_some_and(|known| measured.tokens_per_s < known.tokens_per_s * CHANGED);
                 self.learn(measured);
+                let waits = self.waits(&measured);
+                if !waits {
+                    self.shrunk = None;
+                }
                 if lost {
                     self.start_again(now);
-                } else if self.waits(&measured) && self.allowed > 1 {
-                    self.settle(now, (self.allowed * 7 / 8).max(1), up);
+                } else if waits && (self.allowed > 1 || self.shrunk.is_some()) {
+                    self.shrink(now, measured, up);
                 } else if now.since(at) >= self.again_after {
                     self.aside(now, measured, up);
                 }
             }
             Phase::Aside { settled, up } => self.compare(now, settled, measured, up),
+        }
+    }
+
+    /// Gives up places, for first bytes take long. Where that does not help, it is the requests
+    /// that have become others: what first bytes took before is no measure then.
+    fn shrink(&mut self, now: Timestamp, measured: Known, up: bool) {
+        let (before, shrinks) = self.shrunk.unwrap_or((measured, 0));
+        let in_vain = match (measured.first_byte, before.first_byte) {
+            (Some(now), Some(before)) => shrinks >= SHRINKS && now > before.mul_f64(SHRUNK),
+            _ => false,
+        };
+        if in_vain {
+            self.known.retain(|known| known.places == measured.places);
+            self.settle(now, before.places, up);
+        } else {
+            self.settle(now, (self.allowed * 7 / 8).max(1), up);
+            self.shrunk = Some((before, shrinks + 1));
         }
     }
 
@@ -266,6 +297,7 @@ impl Places {
 
     fn settle(&mut self, now: Timestamp, places: u64, up: bool) {
         self.set(now, places);
+        self.shrunk = None;
         self.phase = Phase::Settled { at: now, up };
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Sent {
     before: Units,
     /// Attempts in flight when it was sent, itself included.
     pub(super) in_flight: u64,
+    /// Changes of the limits before it was sent.
+    pub(super) changes: u32,
 }
 
 /// Sums since the start.
@@ -60,6 +62,7 @@ impl Tally {
             at: now,
             before,
             in_flight: self.in_flight,
+            changes: 0,
         }
     }
 

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::charge::ChargeRule;
+use crate::learned::LearnedRate;
 use crate::limit::LimitKind;
 use crate::outcome::Usage;
 
@@ -347,4 +348,127 @@ fn a_server_with_fixed_places_shows_them_by_refusing() {
     // Others of the same volley say nothing new.
     places.refused(Timestamp::from_secs(2), &sent);
     assert_eq!(places.found(), Some(32));
+}
+
+#[test]
+fn a_window_that_was_learnt_under_a_large_limit_does_not_stop_a_small_one() {
+    let rate = LearnedRate {
+        window: Some(Duration::from_secs(1)),
+        ..LearnedRate::new(LimitKind::Requests, 340_000)
+    };
+    for (rate, amount) in [
+        (rate, 60),
+        (
+            LearnedRate {
+                per_hour: 0,
+                ..rate
+            },
+            6_000,
+        ),
+    ] {
+        let mut learned = Learned::new();
+        learned.rates.push(rate);
+        let server = Limited::bucket(amount as f64 / 60.0, 1.0);
+        let mut world = World::new(server, &[rpm(amount)], Some(&learned));
+        let came = world.run(10 * MINUTE);
+        assert!(came.admitted >= amount * 8, "{amount}: {came:?}");
+    }
+}
+
+#[test]
+fn every_limit_that_is_refused_by_name_is_sent_at_its_own_stricter_rate() {
+    let tpm = LimitSpec::new("tpm", LimitKind::TotalTokens, 60_000, MINUTE);
+    let mut now = Timestamp::from_secs(1);
+    let mut found = Found::new(now, Learning::Limits, &[rpm(6_000), tpm], None);
+    let charge = ChargeRule::Sum.charge(1_000, 0);
+    for kind in [LimitKind::Requests, LimitKind::TotalTokens] {
+        let sent = found.sent(now, &charge);
+        let mut failure = Failure::new(Class::Throttled);
+        failure.quota = Some(crate::observation::QuotaNumbers {
+            kind: Some(kind),
+            ..Default::default()
+        });
+        found.ended(now, &sent, &charge, &AttemptResult::Failed(failure));
+        now = now + Duration::from_secs(1);
+        let probe = found.sent(now, &charge);
+        found.ended(now, &probe, &charge, &AttemptResult::Answered(None));
+        now = now + Duration::from_secs(10);
+        found.advance(now);
+    }
+    found.sent(now, &charge);
+    // A thousand tokens at 99.1 % of a thousand a second.
+    let next = found.earliest(now).since(now);
+    assert!(next > Duration::from_secs(1), "{next:?}");
+}
+
+#[test]
+fn prompts_that_become_longer_do_not_cost_places() {
+    let mut places = Places::new();
+    let mut now = Timestamp::ZERO;
+    for first_byte_ms in [50, 500] {
+        let mut tally = Tally::default();
+        for _ in 0..300 {
+            let mut sent = Vec::new();
+            while places.has_place() {
+                sent.push(tally.sent(now, &Charge::request()));
+                places.sent();
+            }
+            let after = Duration::from_millis(first_byte_ms);
+            // Up to 32 at once are served side by side.
+            let slow = (sent.len() as u32).div_ceil(32);
+            now = now + Duration::from_secs(5) * slow;
+            for sent in &sent {
+                places.first_byte(sent, after * slow);
+                let usage = Usage {
+                    output: 100,
+                    ..Usage::default()
+                };
+                places.ended(now, sent, Some(Some(usage)));
+                tally.admitted();
+            }
+        }
+        let found = places.found().unwrap();
+        assert!((24..=40).contains(&found), "{first_byte_ms} ms: {found}");
+    }
+}
+
+#[test]
+fn usage_that_no_answer_can_have_does_not_stop_the_search_for_places() {
+    let mut places = Places::known(1);
+    let mut tally = Tally::default();
+    for _ in 0..3 {
+        let sent = tally.sent(Timestamp::from_secs(1), &Charge::request());
+        places.sent();
+        let usage = Usage {
+            output: u64::MAX,
+            ..Usage::default()
+        };
+        places.ended(Timestamp::from_secs(2), &sent, Some(Some(usage)));
+    }
+    assert!(places.has_place());
+}
+
+#[test]
+fn a_change_that_does_not_concern_rates_keeps_what_was_found_and_another_forgets_what_is_under_way()
+{
+    let day = LimitSpec::new("rpd", LimitKind::Requests, 10_000, 1_440 * MINUTE);
+    let mut config = crate::UpstreamConfig::new("a", vec![rpm(6_000), day]);
+    config.learning = Learning::Limits;
+    let mut found = FoundByLane::new(&config);
+    let lane = crate::Lane(0);
+    let (now, charge) = (Timestamp::from_secs(1), Charge::request());
+    let refused = AttemptResult::Failed(Failure::new(Class::Throttled));
+    let sent = found.sent(now, lane, &charge);
+    let other = found.sent(now, lane, &charge);
+    found.ended(now, lane, (&sent, &charge), &refused);
+    assert!(found.earliest(now, lane) > now);
+    config.limits[1] = config.limits[1].clone().edge(Timestamp::from_secs(9));
+    found.reconfigure(&config);
+    assert!(found.earliest(now, lane) > now, "the pause goes on");
+    config.limits[0].amount = 600;
+    found.reconfigure(&config);
+    found.sent(now, lane, &charge);
+    let wait = found.ended(now, lane, (&other, &charge), &refused);
+    assert_eq!(wait, None);
+    assert_eq!(found.earliest(now, lane), now);
 }

@@ -239,3 +239,15 @@ fn a_refusal_is_what_shows_the_level_when_answers_are_late() {
     assert!(rig.mirror.left(Timestamp::from_millis(50)) <= 1);
     assert!(rig.mirror.earliest(Timestamp::from_millis(50), 1) > Timestamp::from_secs(1));
 }
+
+#[test]
+fn what_is_lost_before_any_reply_takes_no_more_than_bounded_memory() {
+    let mut mirror = Mirror::new(Timestamp::ZERO, LimitKind::Requests, 600, MINUTE);
+    for tick in 0..100_000 {
+        mirror.take(Timestamp::from_millis(60_000 + tick * 200), 1);
+    }
+    assert!(mirror.lost.len() <= LOST_MAX, "{}", mirror.lost.len());
+    let now = Timestamp::from_secs(30_000);
+    mirror.advance(now);
+    assert_eq!(mirror.lost_at(now), mirror.level.lost());
+}

@@ -136,7 +136,9 @@ fn the_numbers_of_a_429_set_the_level_and_teach_the_charge() {
         requested: Some(800),
         wait: None,
     };
-    told.refused(now, &mark, &cost, Some(&numbers), &[]);
+    for _ in 0..3 {
+        told.refused(now, &mark, &cost, Some(&numbers), &[]);
+    }
     // 500 are there, 800 are needed, and the margin of 1.2 s stays.
     let (at, _) = told.earliest(now, &cost);
     assert!(at >= now + 1_400 * MS && at < now + 4_000 * MS, "{at:?}");
@@ -236,8 +238,47 @@ fn numbers_without_a_name_are_those_of_the_limit_of_that_amount() {
     told.voided(now, &mark, &cost);
     told.refused(now, &mark, &cost, Some(&numbers), &limits[..1]);
     assert_eq!(told.learned(), Learned::new());
-    told.refused(now, &mark, &cost, Some(&numbers), &limits);
+    for _ in 0..3 {
+        told.refused(now, &mark, &cost, Some(&numbers), &limits);
+    }
     assert_eq!(told.learned().charges[0].permille, 500);
+}
+
+#[test]
+fn a_usage_that_no_answer_can_have_stops_nothing() {
+    let mut told = Told::new(UpstreamId(0), ChargeRule::Sum, Settlement::Usage);
+    let cost = Cost::tokens(100, 100);
+    let tokens = |remaining| Reading {
+        kind: LimitKind::TotalTokens,
+        ..reading(60_000, remaining)
+    };
+    let now = Timestamp::from_secs(1);
+    let mut budget = no_budget();
+    let early = told.sent(now, &cost, &mut budget);
+    let mark = told.sent(now, &cost, &mut budget);
+    let left = observation(tokens(59_600));
+    told.observed(now, &mark, &cost, &left, false);
+    let usage = Usage {
+        input: 100,
+        output: 9_000_000_000_000_000_000,
+        cached: 0,
+    };
+    told.ended(now, &cost, &usage);
+    told.observed(now, &early, &cost, &left, false);
+    let wait = told.earliest(now, &cost).0.since(now);
+    assert!(wait <= 2 * MINUTE, "{wait:?}");
+}
+
+#[test]
+fn limits_whose_different_windows_the_server_names_are_two() {
+    let mut told = told();
+    for secs in [60, 3_600] {
+        hear(&mut told, secs, 1, |_| Reading {
+            window: Some(Duration::from_secs(secs)),
+            ..reading(600, 590)
+        });
+    }
+    assert_eq!(told.limits.len(), 2);
 }
 
 /// Requests that start within a minute, one at a time, by a reply that leaves most.

@@ -96,7 +96,7 @@ fn a_reply_that_names_nothing_lets_all_go() {
 
 #[test]
 fn what_the_user_gave_stays_an_upper_bound_whatever_the_server_names() {
-    let mut engine = Engine::new(rpm(60)).unwrap();
+    let mut engine = Engine::new(learning_rpm(60)).unwrap();
     for request in 0..5 {
         submit(&mut engine, Timestamp::ZERO, request);
     }
@@ -120,7 +120,7 @@ fn what_the_user_gave_stays_an_upper_bound_whatever_the_server_names() {
 
 #[test]
 fn what_was_learnt_comes_out_and_goes_in_again() {
-    let mut engine = Engine::new(rpm(60)).unwrap();
+    let mut engine = Engine::new(learning_rpm(60)).unwrap();
     submit(&mut engine, Timestamp::ZERO, 0);
     let (starts, _) = drain(&mut engine);
     let attempt = starts[0];
@@ -135,10 +135,37 @@ fn what_was_learnt_comes_out_and_goes_in_again() {
     engine.handle_input(Timestamp::ZERO, Input::Tick);
     let learned = engine.learned(UpstreamId(0), Lane(0));
     assert_eq!(learned.limits[0].amount, 600);
-    let mut config = rpm(60);
+    let mut config = learning_rpm(60);
     config.upstreams[0].learned = vec![(Lane(0), learned)];
     let mut engine = Engine::new(config).unwrap();
     submit(&mut engine, Timestamp::ZERO, 0);
     let learned = engine.learned(UpstreamId(0), Lane(0));
     assert_eq!(learned.limits[0].amount, 600);
+}
+
+/// As `rpm`, of an upstream whose limits are learnt.
+fn learning_rpm(amount: u64) -> EngineConfig {
+    let mut config = rpm(amount);
+    config.upstreams[0].learning = Learning::Limits;
+    config
+}
+
+#[test]
+fn with_learning_off_what_a_reply_names_changes_nothing() {
+    let mut engine = Engine::new(rpm(60)).unwrap();
+    submit(&mut engine, Timestamp::ZERO, 0);
+    let (starts, _) = drain(&mut engine);
+    let attempt = starts[0];
+    let observation = left(600, 0);
+    engine.handle_input(
+        Timestamp::ZERO,
+        Input::Observed {
+            attempt,
+            observation,
+        },
+    );
+    let result = AttemptResult::Answered(None);
+    engine.handle_input(Timestamp::ZERO, Input::Finished { attempt, result });
+    assert_eq!(engine.limits().len(), 1);
+    assert!(engine.learned(UpstreamId(0), Lane(0)).limits.is_empty());
 }

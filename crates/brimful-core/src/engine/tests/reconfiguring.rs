@@ -321,3 +321,26 @@ fn a_day_with_a_known_reset_begins_anew_there_and_keeps_its_level_until_then() {
     assert_eq!(second.starts().len(), 150);
     second.run();
 }
+
+#[test]
+fn the_first_request_of_a_run_may_be_larger_than_the_beginning_of_a_ramp() {
+    let tpm = || LimitSpec::new("tpm", LimitKind::TotalTokens, 100_000, MINUTE);
+    for limit in [
+        tpm().ramp(Ramp::new(10_000)),
+        tpm().burst(50_000).ramp(Ramp::new(10_000)),
+    ] {
+        for small in [0, 3] {
+            let config = EngineConfig::new(vec![limit.clone()]);
+            let mut rig = Rig::new(config, answers_after(MS));
+            for request in 0..small {
+                rig.submit(request, tokens(100));
+            }
+            rig.submit(small, tokens(15_000));
+            rig.run_until(rig.now + 60 * MINUTE);
+            assert_eq!(rig.outcome(small), Some(&Outcome::Answered), "{limit:?}");
+            // No sooner than the ramp has grown by half, in steps of a tenth of its period.
+            let start = rig.starts().last().unwrap().0;
+            assert!(start >= Timestamp::from_secs(15 * 60), "{start:?}");
+        }
+    }
+}

@@ -419,3 +419,17 @@ fn units_of_the_drivers_own_are_limited_like_any_other() {
     rig.run();
     assert!(rig.now.since(Timestamp::from_secs(1)) > 30 * SECOND);
 }
+
+#[test]
+fn when_all_upstreams_have_used_up_their_quotas_the_run_hears_of_it_at_once() {
+    let config = EngineConfig::with(vec![upstream("a", 600), upstream("b", 600)]);
+    let mut rig = Rig::new(config, |_, _, to| {
+        let takes = [MS, SECOND][to.index()];
+        (takes, out(Class::Exhausted, Some(12 * 60 * MINUTE)))
+    });
+    submit_all(&mut rig, 20);
+    rig.run();
+    let reason = StopReason::Upstream(Class::Exhausted);
+    assert_eq!(rig.engine.stopped(), Some(&reason));
+    assert!(rig.now < Timestamp::from_secs(10), "{:?}", rig.now);
+}

@@ -99,3 +99,43 @@ fn giving_back_what_a_stepped_clock_had_merged_never_counts_too_little() {
     let next = limit.earliest(secs(50_001), 6).unwrap();
     assert!(next > secs(50_000) + DAY, "{next:?}");
 }
+
+#[test]
+fn a_window_made_of_an_even_bucket_counts_what_that_may_have_taken() {
+    let mut limit = requests(600, MINUTE).bucket();
+    let starts = drive(&mut limit, 1, secs(1), MINUTE, on_time);
+    assert!(starts.len() >= 600);
+    let spec = LimitSpec::new("rpm", LimitKind::Requests, 600, MINUTE);
+    let sliding = spec.shape(Shape::Sliding).burst(600);
+    limit.respec(secs(61), sliding).unwrap();
+    let after = drive(
+        &mut limit,
+        1,
+        secs(61),
+        59 * Duration::from_secs(1),
+        on_time,
+    );
+    // What comes now and what came before share every window.
+    let all: Vec<Timestamp> = starts.iter().chain(&after).copied().collect();
+    for end in &all {
+        let within = all
+            .iter()
+            .filter(|at| **at <= *end && end.since(**at) < MINUTE);
+        assert!(within.count() <= 601, "until {end:?}");
+    }
+    assert!(after.len() > 560, "{}", after.len());
+}
+
+#[test]
+fn usage_of_before_a_change_that_comes_late_gives_nothing_back_to_younger_starts() {
+    for window in [DAY, 2 * DAY] {
+        let mut limit = requests(10, DAY).paced();
+        assert!(granted(&mut limit, secs(1), 10));
+        let later = limit.earliest(secs(1), 10).unwrap();
+        assert!(granted(&mut limit, later, 10));
+        let spec = LimitSpec::new("rpd", LimitKind::Requests, 11, window);
+        limit.respec(later, spec).unwrap();
+        limit.settle(later, secs(1), 10, 0);
+        assert!(limit.earliest(later, 2).unwrap() >= later + DAY);
+    }
+}
