@@ -74,15 +74,19 @@ impl AwsKey {
         })
     }
 
+    /// Its name, which tells one account's requests from another's.
+    pub(super) fn id(&self) -> SecretString {
+        SecretString::from(self.id.as_str())
+    }
+
     /// What must not be written anywhere.
     pub(super) fn secrets(&self) -> impl Iterator<Item = SecretString> {
-        let id = SecretString::from(self.id.as_str());
         let copies = [Some(&self.secret), self.session_token.as_ref()];
         let copies = copies
             .into_iter()
             .flatten()
             .map(|secret| SecretString::from(secret.expose_secret()));
-        copies.chain([id])
+        copies.chain([self.id()])
     }
 
     /// Signs with this key.

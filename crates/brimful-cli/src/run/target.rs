@@ -84,10 +84,12 @@ pub(crate) fn http(
         headers.entry(name).or_insert(value);
         secrets.push(key);
     }
-    let identity = identity(&api.base_url, &headers);
+    let mut identity = identity(&api.base_url, &headers);
     let mut options = HttpOptions::new(&*api.base_url);
     if api.signs() && !headers.contains_key(AUTHORIZATION) {
         let aws = AwsKey::find()?;
+        // What is kept of limits is kept by the account, as far as the key tells it.
+        identity.secret = Some(aws.id());
         options.signer = Some(aws.signer()?);
         secrets.extend(aws.secrets());
     }
