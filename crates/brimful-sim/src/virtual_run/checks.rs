@@ -262,6 +262,11 @@ impl Checks {
         }
     }
 
+    /// The server has named a limit: from now on that says how fast, not what was declared.
+    pub(super) const fn learns(&mut self) {
+        self.learns = true;
+    }
+
     pub(super) const fn stopped(&mut self) {
         self.stopped = true;
     }

@@ -335,6 +335,7 @@ impl<'a> Driver<'a> {
                         self.checks.retried(now, &flight.mark, wait);
                     }
                 }
+                Output::Event(EngineEvent::LimitLearned { .. }) => self.checks.learns(),
                 Output::Event(_) => {}
             }
         }
