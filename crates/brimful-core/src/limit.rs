@@ -6,6 +6,7 @@
 mod concurrency;
 mod counted;
 mod fixed;
+mod never;
 mod pace;
 mod paced;
 mod ramp;
@@ -26,6 +27,7 @@ use fixed::Fixed;
 use ramp::Ramping;
 use token_bucket::TokenBucket;
 
+pub use never::Never;
 pub use ramp::Ramp;
 
 /// What a limit counts.
@@ -300,27 +302,6 @@ pub enum LimitSpecError {
         /// Name of the limit.
         name: String,
     },
-}
-
-/// Why a request can never be admitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Never {
-    /// Name of the limit that it cannot fit.
-    pub limit: String,
-    /// What the request needs.
-    pub needs: u64,
-    /// The most that the limit ever admits at once.
-    pub most: u64,
-}
-
-impl std::fmt::Display for Never {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { limit, needs, most } = self;
-        write!(
-            f,
-            "needs {needs} of limit `{limit}`, which never admits more than {most}"
-        )
-    }
 }
 
 /// Whether something may start.

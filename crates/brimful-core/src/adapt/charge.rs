@@ -262,8 +262,8 @@ impl Charges {
         self.kinds.iter().any(|learner| learner.learnt)
     }
 
-    /// A request was answered. The kinds of which nothing was heard for so long that what was learnt
-    /// is as declared again.
+    /// A request was answered. The kinds of which nothing was heard for so long that what was
+    /// learnt is as declared again.
     pub(super) fn answered(&mut self) -> impl Iterator<Item = LimitKind> + '_ {
         let forgotten = |learner: &mut Learner| learner.answered().then_some(learner.kind);
         self.kinds.iter_mut().filter_map(forgotten)

@@ -48,8 +48,8 @@ pub(super) fn window(reading: &Reading) -> Option<Duration> {
     }
 }
 
-/// A day where the numbers are those of a bucket of a day, else a minute. In a bucket the product is
-/// exact; a window that starts anew gives any number, and is a minute's as a rule.
+/// A day where the numbers are those of a bucket of a day, else a minute. In a bucket the product
+/// is exact; a window that starts anew gives any number, and is a minute's as a rule.
 fn usual(whole_s: f64) -> Duration {
     let quotient = whole_s / DAY.as_secs_f64();
     if (0.98..1.02).contains(&quotient) {

@@ -73,8 +73,8 @@ impl Pace {
         self.at.max(now) + time_to_earn(-level, self.num)
     }
 
-    /// The most that may have been taken in the last `den` nanoseconds, oldest first: the rate until
-    /// the level was last changed, and then what is owed.
+    /// The most that may have been taken in the last `den` nanoseconds, oldest first: the rate
+    /// until the level was last changed, and then what is owed.
     pub(super) fn taken(&self, now: Timestamp) -> Vec<Taken> {
         if self.at == Timestamp::NEVER {
             return Vec::new();

@@ -39,7 +39,7 @@ pub struct UpstreamConfig {
     /// there are. For upstreams whose replies name them and whose limits the user did not give.
     /// Default: no.
     pub first_alone: bool,
-    /// The part of what is learnt that may be used, in millionths, 1 to 1,000,000: of limits that
+    /// The share of what is learnt that may be used, in millionths, 1 to 1,000,000: of limits that
     /// the server names and of rates that are found out. What is declared holds as it is declared.
     /// Default 1,000,000: all of it.
     pub share_millionths: u32,

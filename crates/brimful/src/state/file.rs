@@ -102,8 +102,8 @@ impl UpstreamState {
     /// Puts a run's levels in place of those that it had found, and drops what counts no more.
     ///
     /// What a run saves contains `taken_up`, which earlier runs had saved when it began. Levels of
-    /// `others`, which go on besides, stay, and so does what was saved since by runs that have ended:
-    /// what those had taken before then counts twice, which errs to the safe side.
+    /// `others`, which go on besides, stay, and so does what was saved since by runs that have
+    /// ended: what those had taken before then counts twice, which errs to the safe side.
     pub fn put_levels(
         &mut self,
         model: &str,

@@ -1,4 +1,5 @@
 use super::*;
+use crate::learned::Learned;
 use crate::observation::Reset;
 
 const MINUTE: Duration = Duration::from_secs(60);
