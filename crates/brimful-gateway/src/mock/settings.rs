@@ -57,6 +57,7 @@ fn behaviour(config: &ServerConfig) -> Map<String, Value> {
         "latency-per-token": config.latency_ms_per_token / 1e3,
         "saturation-in-flight": config.saturation_in_flight,
         "saturation-gradual": config.saturation_gradual,
+        "slots": config.slots,
         "output-tokens": config.output_tokens_median,
         "output-sigma": config.output_tokens_sigma,
         "arrival-delay": config.arrival_delay_ms_median / 1e3,
