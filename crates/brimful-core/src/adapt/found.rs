@@ -32,8 +32,9 @@ pub(crate) use lanes::FoundByLane;
 pub(super) use pacer::Pacer;
 pub(crate) use tally::Sent;
 
-/// Requests a second that hardly any server refuses: one, in its shortest window.
-const FIRST_PER_S: f64 = 1.0;
+/// Requests a second that an unknown limit is met with. Few are lower, and those cost a handful of
+/// refusals; doubled every two seconds, a thousand a second take fourteen.
+const FIRST_PER_S: f64 = 8.0;
 
 /// The rate of one upstream, as far as refusals tell it.
 #[derive(Clone, Debug)]

@@ -18,10 +18,10 @@ use super::tally::{Interval, KINDS, Moment, Tally, Units};
 /// The least that is ever sent, in units a second: a limit of less would be one of hours.
 const RATE_LEAST: f64 = 1.0 / 60.0;
 /// How often the rate doubles while nothing is known.
-const DOUBLING: Duration = Duration::from_secs(5);
+const DOUBLING: Duration = Duration::from_secs(2);
 /// How often the rate is set anew while it grows along a curve.
 const STEP: Duration = Duration::from_millis(250);
-/// The most that it grows by each time: it doubles in 5 s, as at the start.
+/// The most that it grows by each time: it doubles in 5 s.
 const FASTEST: f64 = 1.036;
 /// What is known of the rate is used up to here.
 const MARGIN: f64 = 0.99;
