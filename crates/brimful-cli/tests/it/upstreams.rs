@@ -223,8 +223,8 @@ fn a_limit_that_joins_a_daily_one_keeps_its_own_window() {
     });
     // Resets are looked after whenever state is saved.
     let saved = || {
-        let files = state.names().into_iter();
-        let file = files.filter(|name| name.ends_with(".state.json")).next()?;
+        let mut files = state.names().into_iter();
+        let file = files.find(|name| name.ends_with(".state.json"))?;
         std::fs::read(state.path(&file)).ok()
     };
     for _ in 0..3 {
